@@ -1,0 +1,1 @@
+"""Decides who is sent what and when: pure, without I/O, clock or randomness."""

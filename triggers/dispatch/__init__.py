@@ -1,0 +1,1 @@
+"""Carries commands out of the outbox through a gateway."""

@@ -1,0 +1,1 @@
+"""The gateways that messages leave through, one file each."""

@@ -1,0 +1,1 @@
+"""Wakes the core: here, embedded in one process."""

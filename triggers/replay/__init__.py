@@ -1,0 +1,1 @@
+"""Runs the core over a recorded log in virtual time, in memory."""

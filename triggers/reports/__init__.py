@@ -1,0 +1,1 @@
+"""The read side: why a customer got a message or did not."""
