@@ -1,0 +1,45 @@
+# Needs Python 3.11 or newer, git and make; everything else is put into .venv.
+#
+#   make run     the service with the sample rules and a made-up shop, a day a minute
+#   make test    all tests
+#   make check   formatting, lint, types, imports
+#   make bench   the benchmarks, one line each; the exit status is 1 where a floor is missed
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+SPEED ?= 1440
+READY := .venv/.ready
+
+.DELETE_ON_ERROR:
+.PHONY: run test check bench clean
+
+run: $(READY) var/demo.jsonl
+	$(BIN)/triggers run --rules rules --db var/demo.db --input var/demo.jsonl --speed $(SPEED)
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	@status=0; for file in tests/bench/bench_*.py; do $(BIN)/python $$file || status=1; done; exit $$status
+
+clean:
+	rm -rf .venv var build dist
+
+# The dev tools are listed once, in pyproject.toml; `--group` needs pip 25.1.
+$(READY): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no python3.11 or python3 found"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable .
+	touch $(READY)
+
+var/demo.jsonl: | $(READY)
+	mkdir -p var
+	$(BIN)/triggers simulate --out $@
