@@ -1,0 +1,176 @@
+"""Writes down in words what happens to customers while a log is decided: their events, waits and every decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from triggers.core.conditions import Moment
+from triggers.core.decisions import Armed, Ended, LateCancel, Postponed, Reason, Send
+from triggers.core.events import Event, type_of
+from triggers.core.times import MINUTE, NEVER, wall_text
+from triggers.log import mask_phone, printable
+from triggers.replay.explain import explain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from triggers.core.customer import Customer, Wait
+    from triggers.core.decisions import Decision
+    from triggers.core.rulebook import Rulebook
+    from triggers.core.rules import Rule
+
+MAX_ENTRIES = 100_000
+"""More than this nobody reads; what comes after is counted."""
+
+_LEAVING = (Reason.SENT, Reason.WITHHELD, Reason.WOULD_SEND)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the diary. ``kind`` is event, ignored, waits, held, ended, sent, withheld, would send or late cancel.
+
+    ``at`` is when it happened, epoch ms; ``wait`` what it happened to, if it is about a wait.
+    """
+
+    at: int
+    kind: str
+    customer: str
+    rule: str | None
+    text: str
+    wait: Wait | None = None
+    reason: str | None = None
+
+
+class Diary:
+    """The entries of one run, in the order in which they were decided."""
+
+    def __init__(self, customers: Mapping[str, Customer], only: str | None = None) -> None:
+        self.customers = customers
+        self.only = only
+        self.entries: list[Entry] = []
+        self.dropped = 0
+
+    def take(self, book: Rulebook, decision: Decision) -> None:
+        """Note a decision; the customer must still be in the state that it was made in."""
+        if not isinstance(decision, Armed | Ended | Postponed | LateCancel | Send):
+            return
+        if self.only is not None and decision.customer != self.only:
+            return
+        if isinstance(decision, Ended) and decision.reason in _LEAVING:
+            return  # its Send says more
+        self._note(self._entry(book, decision))
+
+    def saw(self, book: Rulebook, event: Event, *, history: bool = False) -> None:
+        """Note an event, before it is handled."""
+        if self.only is not None and event.customer != self.only:
+            return
+        came = ", known beforehand" if history else ""
+        if not history and _arrival(event) - _at(event) >= MINUTE:
+            came = f", arrived {wall_text(book.shop.zone, _arrival(event))}"
+        self._note(Entry(_at(event), "event", event.customer, None, describe(event) + came))
+
+    def handled(self, book: Rulebook, event: Event) -> None:
+        """Note, after an event was handled, why it began no wait of a rule that listens to its type."""
+        if self.only is not None and event.customer != self.only:
+            return
+        for rule in book.rules.values():
+            if rule.when is not None and rule.when.event == type_of(event):
+                miss = self._why_not(book, rule, event)
+                if miss:
+                    text = f"{event.id} began no wait: {miss}"
+                    self._note(Entry(_arrival(event), "ignored", event.customer, rule.id, text))
+
+    def _why_not(self, book: Rulebook, rule: Rule, event: Event) -> str:
+        assert rule.when is not None  # noqa: S101  the caller looked
+        if not rule.arms:
+            return f"the rule is {rule.status}"
+        where, customer = rule.when.where, self.customers.get(event.customer)
+        if where is None or customer is None:
+            return ""
+        if where.predicate(event, customer.facts, book.shop, _arrival(event)):
+            return ""
+        return "; ".join(where.misses(Moment(book, customer, event, _arrival(event))))
+
+    def _note(self, entry: Entry) -> None:
+        if len(self.entries) < MAX_ENTRIES:
+            self.entries.append(entry)
+        else:
+            self.dropped += 1
+
+    def _entry(self, book: Rulebook, decision: Armed | Ended | Postponed | LateCancel | Send) -> Entry:
+        if isinstance(decision, Send):
+            kind = "would send" if decision.shadow else "withheld" if decision.withheld else "sent"
+            return Entry(decision.at, kind, decision.customer, decision.rule, send_words(decision), None, kind)
+        if isinstance(decision, LateCancel):
+            text = f"{decision.event} {decision.event_id} would have cancelled, the message had left"
+            return Entry(decision.at, "late cancel", decision.customer, decision.rule, text)
+        wait, customer = decision.wait, self.customers.get(decision.customer)
+        if isinstance(decision, Armed):
+            text = wait_words(book, wait)
+            return Entry(decision.at, "waits", decision.customer, wait.rule, text, wait)
+        why = explain(book, customer, decision) if customer is not None else str(decision.reason)
+        if isinstance(decision, Ended):
+            return Entry(decision.at, "ended", decision.customer, wait.rule, why, wait, decision.words)
+        until = "" if decision.until >= NEVER else f", tried again {wall_text(book.shop.zone, decision.until)}"
+        return Entry(decision.at, "held", decision.customer, wait.rule, f"{why}{until}", wait, str(decision.reason))
+
+
+def wait_words(book: Rulebook, wait: Wait) -> str:
+    """Say what is waited for: since when and which event or slot, and when it is due."""
+    zone, rule = book.shop.zone, book.rules.get(wait.rule)
+    whose = f" for {wait.identity}" if wait.identity is not None else ""
+    if wait.trigger is not None:
+        cause = f"{type_of(wait.trigger)} {wait.trigger.id} at {wall_text(zone, wait.anchor)}"
+    else:
+        wave = wait.slot if rule is not None and rule.waves else None
+        cause = f"{f'wave {wave}' if wave else 'the slot'} of {wall_text(zone, wait.anchor)}"
+    opens = ""
+    if rule is not None:
+        at = rule.sending.window.opening(zone, wait.due)
+        opens = f", window opens {wall_text(zone, at)}" if wait.due < at < NEVER else ""
+    return f"since {cause}{whose}, due {wall_text(zone, wait.due)}{opens}"
+
+
+def still_waiting(book: Rulebook, customer: Customer) -> list[Entry]:
+    """Tell what a customer's timers wait for now, by the instant of the next try."""
+    zone, entries = book.shop.zone, []
+    for wait in sorted(customer.waits.values(), key=lambda each: (each.wake, each.rule, each.identity or "")):
+        tried = f", tried next {wall_text(zone, wait.wake)}" if wait.due != wait.wake < NEVER else ""
+        held = f", held back: {wait.held}" if wait.held else ""
+        aside = ", set aside: its rule is gone" if wait.rule in book.removed else ""
+        text = f"{wait_words(book, wait)}{tried}{held}{aside}"
+        entries.append(Entry(wait.wake, "waiting", customer.id, wait.rule, text, wait, wait.held or None))
+    return entries
+
+
+def send_words(send: Send) -> str:
+    """Say what left: variant, wave and coupon if there are, then the text."""
+    named = (("variant", send.variant), ("wave", send.wave), ("coupon", send.coupon))
+    parts = [f"{name} {value}" for name, value in named if value is not None]
+    return f'{", ".join(parts)}{": " if parts else ""}"{printable(send.text)}"'
+
+
+def describe(event: Event) -> str:
+    """Name an event with its id and what it says: "order.created e17 (order_id o1, amount 899)"; phones are masked."""
+    told = []
+    for name in event.__struct_fields__:
+        value = getattr(event, name)
+        if name in Event.__struct_fields__ or value is None or value in ("", ()):
+            continue
+        if name == "phone":
+            value = mask_phone(str(value))
+        elif name == "items":
+            value = f"{len(value)} item{'s' if len(value) != 1 else ''}"
+        told.append(f"{name} {printable(str(value))}")
+    fields = f" ({', '.join(told)})" if told else ""
+    return f"{type_of(event)} {printable(event.id)}{fields}"
+
+
+def _at(event: Event) -> int:
+    assert isinstance(event.at, int)  # noqa: S101  an integer after intake
+    return event.at
+
+
+def _arrival(event: Event) -> int:
+    return event.received_at if isinstance(event.received_at, int) else _at(event)
