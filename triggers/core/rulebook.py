@@ -1,0 +1,277 @@
+"""The set of rules that is in force, indexed by what an event or an instant sets in motion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from triggers.core.conditions import Did, Where, walk
+from triggers.core.events import EVENT_TYPES, MessageSent
+from triggers.core.facts import LEARNERS, TEACHES
+from triggers.core.gates import ending_gates
+from triggers.core.rules import Rule, Sending, Shop, Unless, Wave, Waves
+from triggers.core.sending import ready_message
+from triggers.core.times import DAY, NEVER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from triggers.core.customer import Customer
+    from triggers.core.events import Event
+    from triggers.core.facts import Learner
+    from triggers.core.gates import Gate
+
+SET_ASIDE = DAY
+"""How long the waits of a removed rule are kept for its return (S36)."""
+
+ALWAYS_KNOWN = {"unsubscribed", "name", "phone", "consent"}
+"""Facts that sending needs, whatever the rules ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """What a test fixes: holdout (None: by hash), a variant by id, and whether slots are spread."""
+
+    holdout: bool | None = None
+    variant: str | None = None
+    spread: bool = True
+
+
+Canceller: TypeAlias = "tuple[Rule, Unless]"
+Responder: TypeAlias = "tuple[Rule, Waves]"
+
+
+class Armer:
+    """What the engine needs of a when-rule each time that it may arm, worked out once."""
+
+    __slots__ = ("cancels", "each", "expires_ms", "per", "predicate", "restart", "rule", "wait_ms")
+
+    def __init__(self, rule: Rule, shop: Shop) -> None:
+        assert rule.when is not None  # noqa: S101  an invariant
+        self.rule = rule
+        self.per = rule.when.per
+        self.predicate = rule.when.where.predicate if rule.when.where else None
+        self.restart = rule.when.again == "restart"
+        self.each = rule.when.again == "each"
+        self.cancels = tuple(rule.unless)
+        expires = rule.sending.expires
+        exact = shop.zone.fixed
+        self.wait_ms = rule.wait.days * DAY + rule.wait.ms if exact and not rule.wait.months else None
+        self.expires_ms = (
+            expires.days * DAY + expires.ms if expires is not None and exact and not expires.months else None
+        )
+
+
+class Plan:
+    """What an event type sets in motion: how long to keep it, what it teaches, cancels, arms and answers."""
+
+    __slots__ = ("armers", "cancellers", "keep_ms", "learner", "responders", "type")
+
+    def __init__(self, kind: str) -> None:
+        self.type = kind
+        self.keep_ms = 0
+        self.learner: Learner | None = None
+        self.armers: tuple[Armer, ...] = ()
+        self.cancellers: tuple[Canceller, ...] = ()
+        self.responders: tuple[Responder, ...] = ()
+
+    @property
+    def idle(self) -> bool:
+        """Whether the type sets nothing in motion."""
+        return not (self.keep_ms or self.learner or self.armers or self.cancellers or self.responders)
+
+
+class Rulebook:
+    """Rules, shop and everything derived from them. Never changed once made: an edit makes a new one (S38).
+
+    ``removed`` maps a vanished rule's id to the instant it vanished (S36); ``segments`` are given memberships;
+    ``keep_all`` keeps every event for the shop's history, since tomorrow's rules may ask for it; ``settle`` is the time in
+    ms after due before a try (S16).
+    """
+
+    def __init__(  # noqa: PLR0913  each is a separate decision of the driver
+        self,
+        rules: Iterable[Rule],
+        shop: Shop,
+        *,
+        revision: str = "",
+        removed: Mapping[str, int] | None = None,
+        segments: Mapping[str, frozenset[str]] | None = None,
+        pins: Pins | None = None,
+        keep_all: bool = False,
+        settle: int = 0,
+    ) -> None:
+        self.shop = shop
+        self.rules = {rule.id: rule for rule in sorted(rules, key=lambda rule: rule.id)}
+        self.revision = revision
+        self.removed = dict(removed or {})
+        self.segments = dict(segments or {})
+        self.pins = pins or Pins()
+        self.keep_all = keep_all
+        self.settle = settle
+        self.keepers = {
+            rule.waves.keep_as: rule for rule in self.rules.values() if rule.waves and rule.waves.keep_as is not None
+        }
+        self.sharing = {rule.id for rule in self.rules.values() if rule.sharing}
+        self.renamed = {rule.renamed_from: rule.id for rule in self.rules.values() if rule.renamed_from}
+        self.gates: dict[str, tuple[Gate, ...]] = {rule.id: ending_gates(rule, shop) for rule in self.rules.values()}
+        self.ready = {
+            rule.id: message for rule in self.rules.values() if (message := ready_message(rule, shop)) is not None
+        }
+        self.plans = {cls: self._plan(kind, cls) for kind, cls in EVENT_TYPES.items()}
+        self.chains = any(plan.armers for cls, plan in self.plans.items() if cls is MessageSent) or self._asks_for_sent()
+        self._slotted = [rule for rule in self.rules.values() if (rule.schedule or rule.waves) and rule.arms]
+        self.has_slots = bool(self._slotted)
+        self._gap = (0, 0, ())  # no slot lies strictly between the first two; the rules of the second
+        self.sends_kept_ms = self._sends_kept_ms()
+
+    @property
+    def shares(self) -> bool:
+        """Whether any rule's leaving must be asked of its owner."""
+        return bool(self.sharing)
+
+    # Slots
+
+    def next_slot(self, after: int) -> int:
+        """Find the first instant after ``after`` at which a slot opens; NEVER if there is none."""
+        if not self._slotted:
+            return NEVER
+        low, high, _ = self._gap
+        if not low <= after < high:
+            self._gap = self._find_gap(after)
+        return self._gap[1]
+
+    def slots_at(self, at: int) -> Iterator[tuple[Rule, Wave | None]]:
+        """List the rules, and waves, whose slot opens at an instant."""
+        if self.next_slot(at - 1) != at:
+            return
+        for rule in self._gap[2]:
+            if rule.waves is None:
+                yield rule, None
+            else:
+                yield from ((rule, wave) for wave in rule.waves.waves if wave.slot == at)
+
+    def _find_gap(self, after: int) -> tuple[int, int, tuple[Rule, ...]]:
+        slots = [(self._slot_of(rule, after), rule) for rule in self._slotted]
+        first = min(slot for slot, _ in slots)
+        return after, first, tuple(rule for slot, rule in slots if slot == first)
+
+    @staticmethod
+    def _slot_of(rule: Rule, after: int) -> int:
+        after = max(after, rule.since - 1)
+        while True:
+            if rule.waves is not None:
+                found = min((wave.slot for wave in rule.waves.waves if wave.slot > after), default=None)
+            else:
+                found = rule.schedule.next_after(after) if rule.schedule else None
+            if found is None or found >= rule.valid.end:
+                return NEVER
+            if found >= rule.valid.start and in_season(rule, found):
+                return found
+            after = found
+
+    # Segments
+
+    def in_segment(self, customer: Customer, segment: str, now: int) -> bool:
+        """Tell whether a customer is in a segment: given, or kept by a wave rule as those who answered its last wave."""
+        given = self.segments.get(segment)
+        if given is not None:
+            return customer.id in given
+        keeper = self.keepers.get(segment)
+        if keeper is None or keeper.waves is None:
+            return segment in customer.segments
+        last = max((wave for wave in keeper.waves.waves if wave.slot <= now), key=lambda wave: wave.slot, default=None)
+        return last is not None and answered(customer, keeper, last.id, now + 1)
+
+    # What each event type sets in motion
+
+    def _plan(self, kind: str, cls: type[Event]) -> Plan:
+        plan = Plan(kind)
+        active = [rule for rule in self.rules.values() if rule.status != "draft"]
+        plan.armers = tuple(
+            Armer(rule, self.shop) for rule in active if rule.arms and rule.when and rule.when.event == kind
+        )
+        plan.cancellers = tuple((rule, unless) for rule in active for unless in rule.unless if kind in unless.types)
+        plan.responders = tuple((rule, rule.waves) for rule in active if rule.waves and kind in rule.waves.responded)
+        plan.keep_ms = max((self._keeps(rule, kind) for rule in active), default=0)
+        if self.keep_all:
+            plan.keep_ms = max(plan.keep_ms, self.shop.history.at_most())
+        if cls in LEARNERS and (self.keep_all or self._wanted_facts() & set(TEACHES[cls])):
+            plan.learner = LEARNERS[cls]
+        return plan
+
+    def _keeps(self, rule: Rule, kind: str) -> int:
+        keeps = [0]
+        if rule.when and (kind == rule.when.event or any(kind in unless.types for unless in rule.unless)):
+            expires = rule.sending.expires.at_most() if rule.sending.expires else 2 * DAY
+            keeps.append(rule.wait.at_most() + expires)
+        if rule.recency and kind in rule.recency.types:
+            keeps.append(rule.recency.within.at_most())
+        for condition in walk(rule.audience):
+            if isinstance(condition, Did):
+                without = condition.without.types if condition.without else ()
+                if kind in condition.types or kind in without:
+                    keeps.append(condition.within.at_most())
+        return max(keeps)
+
+    def _wanted_facts(self) -> set[str]:
+        wanted = set(ALWAYS_KNOWN)
+        for rule in self.rules.values():
+            wheres = [rule.when.where if rule.when else None, *(unless.where for unless in rule.unless)]
+            for condition in walk(rule.audience):
+                wheres.append(condition if isinstance(condition, Where) else getattr(condition, "where", None))
+            for where in wheres:
+                wanted |= {name[9:] for name in where.names if name.startswith("customer.")} if where else set()
+            for sending in sendings(rule):
+                for variant in sending.texts:
+                    wanted |= {gap.name for gap in variant.text if not isinstance(gap, str) and gap.source == "customer"}
+        return wanted
+
+    def _asks_for_sent(self) -> bool:
+        return any(
+            "message.sent" in unless.types for rule in self.rules.values() for unless in rule.unless
+        ) or any(
+            isinstance(condition, Did) and "message.sent" in condition.types
+            for rule in self.rules.values()
+            for condition in walk(rule.audience)
+        )
+
+    def _sends_kept_ms(self) -> int:
+        keeps = [DAY]
+        for caps in self.shop.caps.values():
+            keeps += [span.at_most() for _, span in caps]
+        for rule in self.rules.values():
+            if rule.limits.per_customer is not None:
+                span = rule.limits.per_customer[1]
+                keeps.append(NEVER if span is None else span.at_most())
+            if rule.waves:
+                keeps.append(NEVER)
+            if rule.unless:
+                keeps.append(rule.wait.at_most() + 2 * DAY)
+        if self.keep_all:
+            keeps.append(self.shop.history.at_most())
+        return max(keeps)
+
+
+def sendings(rule: Rule) -> Iterator[Sending]:
+    """List the ``send`` parts of a rule: its own, and those of its waves."""
+    yield rule.sending
+    for wave in rule.waves.waves if rule.waves else ():
+        if wave.sending is not None:
+            yield wave.sending
+
+
+def in_season(rule: Rule, at: int) -> bool:
+    """Tell whether a rule is valid and, if it has ``during``, in one of those periods."""
+    return rule.valid.start <= at < rule.valid.end and (
+        not rule.during or any(period.start <= at < period.end for period in rule.during)
+    )
+
+
+def answered(customer: Customer, rule: Rule, wave: str, before: int) -> bool:
+    """Tell whether a customer was sent a wave and answered it in time, before an instant."""
+    return any(
+        sent.rule == rule.id and sent.wave == wave and sent.mode == "sent" and sent.answered_at is not None
+        and sent.answered_at < before
+        for sent in customer.sends
+    )

@@ -1,0 +1,30 @@
+"""The errors that people see.
+
+TriggersError
+├── RulesUnusable      the rules folder cannot be used at all (missing, unreadable, no _shop.yaml)
+├── InputUnusable      a log, a file or an argument cannot be used
+├── OutputUnusable     what was to be written cannot be (disk full, no permission)
+└── ServiceUnusable    the service cannot start or go on (port in use, database locked by another)
+
+What is expected is a value, not an error: a finding in a rule file, a line that is not an event, a wait that ends.
+"""
+
+
+class TriggersError(Exception):
+    """An operating fault, worded for the person who can mend it."""
+
+
+class RulesUnusable(TriggersError):  # noqa: N818  the name reads as the sentence
+    """The rules folder cannot be used at all."""
+
+
+class InputUnusable(TriggersError):  # noqa: N818
+    """A log, a file or an argument cannot be used."""
+
+
+class OutputUnusable(TriggersError):  # noqa: N818
+    """A file cannot be written."""
+
+
+class ServiceUnusable(TriggersError):  # noqa: N818
+    """The service cannot start or go on."""
