@@ -43,10 +43,11 @@ _WITH_ITEMS = frozenset({OrderCreated, OrderPaid})
 _ORDERS = _WITH_ITEMS | {OrderCancelled, OrderRefunded}
 _FAVORITES = frozenset({FavoriteAdded, FavoriteRemoved})
 
-_CHECKING = Context(prec=19, Emax=12, Emin=0, traps=[Inexact, Overflow, InvalidOperation])
+_CHECKING = Context(prec=19, traps=[Inexact, Overflow, InvalidOperation])
 _OFFSET = Decimal(9 * 10**12)
-# _OFFSET + amount has 13 digits before the point and 6 after it exactly when the amount is below 10^12 with at most 6
-# decimals: one addition in the context above checks both, and traps infinities and NaN.
+_LOWEST, _HIGHEST = Decimal(8 * 10**12), Decimal(10**13)
+# _OFFSET + amount lies between the two exactly when the amount is below 10^12 either way, and then has 13 digits before
+# the point, so that the context above traps a seventh decimal: one addition checks both.
 
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
@@ -115,8 +116,8 @@ def _check(events: list[Any]) -> None:
         if kind in _ORDERS:
             _check_order(event, kind)
         elif kind in _FAVORITES:
-            if event.price is not None:
-                event.price + _OFFSET
+            if event.price is not None and not _LOWEST < event.price + _OFFSET < _HIGHEST:
+                raise ValueError
             if not 0 < len(event.product_id) <= MAX_KEY:
                 raise ValueError
         if (event.received_at is not None or event.source) and (_wrong_time(event) or wrong_value(event)):
@@ -124,15 +125,15 @@ def _check(events: list[Any]) -> None:
 
 
 def _check_order(event: Any, kind: type) -> None:
-    if event.amount is not None:
-        event.amount + _OFFSET
+    if event.amount is not None and not _LOWEST < event.amount + _OFFSET < _HIGHEST:
+        raise ValueError
     if not 0 < len(event.order_id) <= MAX_KEY or (kind in _WITH_ITEMS and len(event.items) > MAX_ITEMS):
         raise ValueError
     for item in event.items if kind in _WITH_ITEMS else ():
-        if item.price is not None:
-            item.price + _OFFSET
-        if item.quantity is not None:
-            item.quantity + _OFFSET
+        if item.price is not None and not _LOWEST < item.price + _OFFSET < _HIGHEST:
+            raise ValueError
+        if item.quantity is not None and not _LOWEST < item.quantity + _OFFSET < _HIGHEST:
+            raise ValueError
 
 
 def epoch_ms(time: object) -> int:
