@@ -1,0 +1,7 @@
+"""``python -m triggers``: the command line."""
+
+import sys
+
+from triggers.cli import main
+
+sys.exit(main())

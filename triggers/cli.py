@@ -1,0 +1,82 @@
+"""The command line: names and one-line helps here, each command imported only when it is called.
+
+Exit status: 0 fine, 1 findings, 2 unusable arguments or input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from triggers import __version__
+from triggers.errors import TriggersError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+UNUSABLE: Final = 2
+INTERRUPTED: Final = 130  # 128 + SIGINT
+PIPE_CLOSED: Final = 141  # 128 + SIGPIPE
+
+COMMANDS: Final = {
+    "replay": ("triggers.replay.command:command", "Decide a recorded log in virtual time."),
+    "rules": ("triggers.replay.rules_command:group", "Check and test rule files."),
+    "simulate": ("triggers.simulate:command", "Write a made-up shop's event log."),
+    "why": ("triggers.reports.command:command", "Tell why a customer got or did not get a message."),
+    "run": ("triggers.drivers.embedded.command:command", "Run the service: one process, one SQLite file."),
+}
+"""Every command: where it is, as "module:attribute", and what it does."""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        """List the commands in the order of COMMANDS."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)  # noqa: S101  an invariant of COMMANDS
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="triggers")
+def group() -> None:
+    """Decide from a shop's events which customer gets which message when."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and give its exit status; a command returns its own, or None for 0."""
+    try:
+        with group.make_context("triggers", list(sys.argv[1:] if arguments is None else arguments)) as context:
+            status = group.invoke(context)  # not group.main: it would end a closed pipe with the status of findings
+        sys.stdout.flush()
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        error.show()
+        return UNUSABLE
+    except TriggersError as error:
+        click.echo(f"triggers: {error}", err=True)
+        return UNUSABLE
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has nowhere to go
+        return PIPE_CLOSED
+    return status if isinstance(status, int) else 0
