@@ -1,0 +1,245 @@
+"""Loads a folder of rule files: the rules and the shop as the core reads them, or findings that name place and mend."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from triggers.errors import RulesUnusable
+from triggers.language import lint
+from triggers.language.building import Building, build
+from triggers.language.model import RuleModel
+from triggers.language.places import Places
+from triggers.language.reading import Reading, from_plain, validated
+from triggers.language.shop import SharedShop, shop_of
+from triggers.language.tree import read
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path as FilePath
+
+    from triggers.core.rules import Rule, Shop
+    from triggers.language.cases_model import Case
+    from triggers.language.findings import Finding
+    from triggers.language.tree import Document, Path
+
+SHOP_FILE = "_shop.yaml"
+ENDINGS = (".yaml", ".yml")
+MAX_FILES = 2_000
+
+_FILL = {
+    "rule": "v1", "id": "rule", "title": "rule", "status": "draft", "class": "marketing", "send": {"text": "…"}
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFile:
+    """One rule file that loaded: its plain values, its tests, and where everything stands."""
+
+    path: str
+    id: str
+    data: dict[str, Any]
+    tests: list[Case]
+    document: Document = field(repr=False)
+
+    def line_of(self, path: Path) -> tuple[int, int]:
+        """Tell line and column of a path of keys and indices, such as ("tests", 0, "expect")."""
+        return self.document.places.at(self.document.offset(path))
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A folder of rules: those that are without an error, and all findings.
+
+    ``shop`` is None, and ``rules`` are empty, while ``_shop.yaml`` has errors. ``revision`` names the content of all files.
+    """
+
+    rules: tuple[Rule, ...]
+    shop: SharedShop | None
+    files: dict[str, RuleFile]
+    findings: list[Finding]
+    revision: str
+
+    @property
+    def errors(self) -> list[Finding]:
+        """The findings that keep a file from being used."""
+        return [finding for finding in self.findings if finding.severity == "error"]
+
+
+class Draft:
+    """A rule file on its way: read, checked by itself, not yet against the others."""
+
+    def __init__(self, reading: Reading, name: str) -> None:
+        self.reading = reading
+        self.name = name
+        self.model: RuleModel | None = None
+        self.building: Building | None = None
+        self.rule: Rule | None = None
+        self.data: dict[str, Any] = {}
+
+    @property
+    def id(self) -> str:
+        """The id that the file gives itself, or else its name."""
+        return self.model.id if self.model else self.name
+
+
+def load(folder: FilePath, *, since: int = 0, today: int | None = None) -> Loaded:
+    """Load the rule files of a folder.
+
+    ``since`` (epoch ms) is when they come into force; ``today`` (days since 1970-01-01) lets holidays without a coming
+    date be noticed. Raises RulesUnusable when the folder cannot be read; what is wrong inside is a finding.
+    """
+    names = _names(folder)
+    contents = {name: _content(folder / name) for name in [SHOP_FILE, *names]}
+    revision = hashlib.sha256()
+    for name, content in contents.items():
+        revision.update(name.encode() + b"\0" + hashlib.sha256(_bytes(content)).digest())
+    shop_reading, shop = _shop(folder, contents[SHOP_FILE])
+    lint_shop = shop or _stand_in()
+    salt = _bytes(contents[SHOP_FILE])
+    drafts = [
+        _draft(folder, name, contents[name], lint_shop, since=since, salt=salt) for name in names
+    ]
+    lint.across([draft for draft in drafts if draft.model is not None], lint_shop, today)
+    usable = shop is not None and not shop_reading.faulty
+    good = [draft for draft in drafts if draft.rule is not None and not draft.reading.faulty]
+    return Loaded(
+        rules=tuple(draft.rule for draft in good if draft.rule is not None) if usable else (),
+        shop=shop if usable else None,
+        files={draft.id: _file(draft) for draft in good},
+        findings=[finding for reading in (shop_reading, *(d.reading for d in drafts)) for finding in reading.shown()],
+        revision=revision.hexdigest()[:12],
+    )
+
+
+def _names(folder: FilePath) -> list[str]:
+    try:
+        found = sorted(each.name for each in folder.iterdir())
+    except FileNotFoundError:
+        raise RulesUnusable(f"{folder}: there is no such folder of rules") from None
+    except NotADirectoryError:
+        raise RulesUnusable(f"{folder} is a file; give the folder that holds the rules") from None
+    except OSError as error:
+        raise RulesUnusable(f"{folder} cannot be read: {error.strerror}") from error
+    names = [name for name in found if name.endswith(ENDINGS) and name != SHOP_FILE and not name.startswith(".")]
+    if len(names) > MAX_FILES:
+        raise RulesUnusable(f"{folder} holds {len(names)} rule files; {MAX_FILES} at most")
+    return names
+
+
+def _content(path: FilePath) -> bytes | str:
+    """Read a file; a text tells why that was not possible."""
+    if path.is_dir():
+        return "this is a folder; a rule is a file"
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_READ)
+    except FileNotFoundError:
+        return f"there is no {path.name}" + ("; it holds name and timezone of the shop" if path.name == SHOP_FILE else "")
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+
+
+MAX_READ = 200_001
+"""One byte more than a file may have."""
+
+
+def _bytes(content: bytes | str) -> bytes:
+    return content.encode() if isinstance(content, str) else content
+
+
+def _read(path: str, content: bytes | str) -> Reading:
+    reading = Reading(path)
+    found: list[tuple[int, str]] = []
+    if isinstance(content, str):
+        reading.report(Places(""), 0, content)
+        return reading
+    source, document = read(content, lambda offset, message: found.append((offset, message)))
+    reading.document = document
+    places = document.places if document else Places(source)
+    for offset, message in found:
+        reading.report(places, offset, message)
+    return reading
+
+
+def _shop(folder: FilePath, content: bytes | str) -> tuple[Reading, SharedShop | None]:
+    reading = _read(str(folder / SHOP_FILE), content)
+    return reading, shop_of(reading) if reading.document else None
+
+
+def _stand_in() -> SharedShop:
+    return build_shop({"shop": "v1", "name": "Shop", "timezone": "UTC"})
+
+
+def _draft(
+    folder: FilePath, name: str, content: bytes | str, shop: SharedShop, *, since: int, salt: bytes
+) -> Draft:
+    reading = _read(str(folder / name), content)
+    draft = Draft(reading, name.rpartition(".")[0])
+    if reading.document is not None:
+        draft.data = reading.document.root.plain()
+        revision = hashlib.sha256(salt + b"\0" + _bytes(content)).hexdigest()[:12]
+        _check(draft, shop, since=since, revision=revision, name=draft.name)
+    return draft
+
+
+def _check(draft: Draft, shop: SharedShop, *, since: int, revision: str, name: str) -> None:
+    reading = draft.reading
+    assert reading.document is not None  # noqa: S101  the caller has read it
+    lint.no_empty_values(reading)
+    draft.model = validated(reading, RuleModel, {**_FILL, "id": name})
+    if draft.model is not None:
+        draft.building = Building(reading, draft.model, shop)
+        draft.rule = build(draft.building, since=since, revision=revision)
+        lint.within(draft.building, name)
+
+
+def _file(draft: Draft) -> RuleFile:
+    assert draft.model is not None  # noqa: S101  it has loaded
+    assert draft.reading.document is not None  # noqa: S101
+    return RuleFile(draft.reading.path, draft.model.id, draft.data, list(draft.model.tests), draft.reading.document)
+
+
+def build_rule(data: Mapping[str, Any], shop: Shop, *, since: int = 0) -> Rule:
+    """Build one rule from plain values, as a test's ``edit:`` makes them. Raises ValueError with the findings."""
+    shared = shop if isinstance(shop, SharedShop) else _shared(shop)
+    draft = Draft(Reading("rule", from_plain({**data, "tests": []})), str(data.get("id", "")))
+    revision = hashlib.sha256(json.dumps(data, default=str, sort_keys=True).encode()).hexdigest()[:12]
+    _check(draft, shared, since=since, revision=revision, name=draft.name)
+    _raise(draft.reading)
+    assert draft.rule is not None  # noqa: S101  without an error there is a rule
+    return draft.rule
+
+
+def build_shop(data: Mapping[str, Any]) -> SharedShop:
+    """Build a shop from plain values. Raises ValueError with the findings."""
+    reading = Reading(SHOP_FILE, from_plain(data))
+    shop = shop_of(reading)
+    _raise(reading)
+    assert shop is not None  # noqa: S101  without an error there is a shop
+    return shop
+
+
+def _shared(shop: Shop) -> SharedShop:
+    return SharedShop(**{name: getattr(shop, name) for name in shop.__dataclass_fields__})
+
+
+def _raise(reading: Reading) -> None:
+    errors = [finding.message for finding in reading.shown() if finding.severity == "error"]
+    if errors:
+        raise ValueError("; ".join(errors))
+
+
+def overlay(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay changes over plain values: mappings go together key by key, null takes a key away, the rest is replaced."""
+    result = dict(data)
+    for key, value in changes.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = overlay(result[key], value)
+        else:
+            result[key] = value
+    return result

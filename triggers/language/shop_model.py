@@ -1,0 +1,79 @@
+"""The shape of ``_shop.yaml``: what all rules of a folder share. Every key left out limits nothing."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from triggers.core.times import DAY, Duration
+from triggers.language.kinds import (
+    Cap,
+    EventNames,
+    ExactSpan,
+    Line,
+    Part,
+    Percent,
+    Span,
+    WallTime,
+    WindowSpan,
+    WindowSpans,
+    Word,
+    Yuan,
+)
+from triggers.language.model import Class, Safety
+
+
+class Caps(Part):
+    """How many messages a customer gets over all rules of a class; ``all``: of every class but notice."""
+
+    marketing: list[Cap] = []
+    member: list[Cap] = []
+    greeting: list[Cap] = []
+    all_: list[Cap] = Field([], alias="all")
+
+
+class Active(Part):
+    """Who counts as active: did one of these in the time."""
+
+    active_within: Span
+    by: EventNames
+
+
+class PeriodModel(Part):
+    """A campaign of the whole shop, from (inside) until (outside; a whole day is inside)."""
+
+    from_: WallTime = Field(alias="from")
+    until: WallTime
+
+
+class Copy(Part):
+    """What texts must keep to."""
+
+    counting: Literal["gsm", "china"] = "gsm"
+    max_segments: Annotated[int, Field(ge=1, le=10)] | None = None
+    banned: list[Word] = []
+    promo_words: list[Word] = []
+
+
+class ShopModel(Part):
+    """What all rules of a folder share."""
+
+    shop: Literal["v1"]
+    name: Line
+    timezone: Line
+    repurchase: Literal["low", "high"] = "low"
+    signature: Annotated[str, Field(max_length=40)] = ""
+    opt_out: Annotated[str, Field(max_length=60)] = ""
+    price_per_message: Yuan | None = None
+    link_base: Line = "s.example/"
+    window: WindowSpans = Field(default_factory=lambda: list[WindowSpan]([(0, DAY)]))
+    look_ahead: ExactSpan = 0
+    history: Span = Duration(days=400, text="400d")
+    holdout: Percent = 0.0
+    caps: Caps = Caps()
+    recency: dict[Class, Active] = {}
+    periods: dict[Word, PeriodModel] = {}
+    calendar: dict[Word, list[WallTime]] = {}
+    safety: list[Safety] = []
+    copy_: Copy = Field(Copy(), alias="copy")
