@@ -134,7 +134,7 @@ class Check:
             if name == "now":
                 self.names.add(name)
             return tree.Root(self._roots[name], start, end, name)
-        if name[0].isdigit():  # the reading has found that it is no number
+        if name[0].isdecimal():  # the reading has found that it is no number
             return tree.Unknown(UNKNOWN, start, end)
         return self.find_in(syntax, self._unknown_name(name))
 

@@ -45,6 +45,7 @@ def check_call(check: Check, call: ast.Call) -> tree.Node:
 def _check_function(check: Check, call: ast.Call, func: ast.Name) -> tree.Node:  # noqa: PLR0911  one for each finding
     name, span = check.word(func), check.span(call)
     if name not in _FUNCTIONS:
+        _check_all(check, call.args)
         return check.find_in(func, f"unknown function '{name}'{_function_hint(name)}")
     if len(call.args) != 1:
         return check.find_in(call, f"{name} takes one value: {name}(…)")
@@ -60,6 +61,12 @@ def _check_function(check: Check, call: ast.Call, func: ast.Name) -> tree.Node: 
             return check.find(of, f"size counts a list or a string, not {of.type.noun}")
         return tree.Call(WHOLE.or_missing(of.type.optional), *span, name, (of,))
     return _check_duration(check, name, of, span)
+
+
+def _check_all(check: Check, args: list[ast.expr]) -> None:
+    """Check values that are of no use any more, for their own findings."""
+    for arg in args:
+        check.value(arg)
 
 
 def _function_hint(name: str) -> str:
@@ -81,30 +88,32 @@ def _check_duration(check: Check, name: str, of: tree.Node, span: tuple[int, int
     return tree.Arithmetic(Type("duration", optional=True), *span, "*", of, unit)
 
 
-def _check_method(check: Check, call: ast.Call, func: ast.Attribute) -> tree.Node:  # noqa: PLR0911  as above
-    of, name, span = check.value(func.value), check.word(func), check.span(call)
-    if of.type.kind == "unknown":
-        if name in _METHODS["list"]:
-            _check_body(check, call, func, UNKNOWN)
-        else:
-            for arg in call.args:
-                check.value(arg)
-        return tree.Unknown(UNKNOWN, *span)
-    if not has_method(of.type, name):
-        check.find_word(func, _unknown_method(of.type, name))
-        return tree.Unknown(UNKNOWN, *span)
-    if of.type.element is not None:
+def _check_method(check: Check, call: ast.Call, func: ast.Attribute) -> tree.Node:
+    of, name = check.value(func.value), check.word(func)
+    if of.type.element is not None and has_method(of.type, name):
         return _check_list_call(check, call, func, (of, of.type.element))
+    if of.type.kind == "string" and has_method(of.type, name):
+        return _check_text_call(check, call, of, name)
+    if of.type.kind == "unknown" and name in _METHODS["list"]:
+        _check_body(check, call, func, UNKNOWN)
+    elif of.type.kind != "list":  # what is asked of a list may speak of an element that has no name yet
+        _check_all(check, call.args)
+    if of.type.kind != "unknown":
+        check.find_word(func, _unknown_method(of.type, name))
+    return tree.Unknown(UNKNOWN, *check.span(call))
+
+
+def _check_text_call(check: Check, call: ast.Call, of: tree.Node, name: str) -> tree.Node:
     if name == "lower":
         if call.args:
             return check.find_in(call.args[0], "lower takes nothing: .lower()")
-        return tree.Call(STRING.or_missing(of.type.optional), *span, name, (of,))
+        return tree.Call(STRING.or_missing(of.type.optional), *check.span(call), name, (of,))
     if len(call.args) != 1:
         return check.find_in(call, f'{name} takes one string: .{name}("…")')
     part = check.value(call.args[0])
     if part.type.kind not in ("string", "unknown"):
         return check.find(part, f"{name} takes a string, not {part.type.noun}")
-    return tree.Call(BOOL, *span, name, (of, part))
+    return tree.Call(BOOL, *check.span(call), name, (of, part))
 
 
 def _unknown_method(type_: Type, name: str) -> str:

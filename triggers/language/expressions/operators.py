@@ -95,7 +95,8 @@ def check_comparison(check: Check, syntax: ast.Compare) -> tree.Node:
         return _null_test(check, parts, signs, nulls, (start, end))
     for left, sign, right in zip(parts, signs, parts[1:], strict=False):
         if "unknown" not in (left.type.kind, right.type.kind):
-            _compare(check, left, sign, right)
+            both = (start, end) if len(signs) == 1 else (left.start, right.end)
+            _compare(check, left, sign, right, both)
     return tree.Comparison(BOOL, start, end, signs, tuple(parts))
 
 
@@ -110,9 +111,9 @@ def _null_test(
     return tree.NullTest(BOOL, *span, tested[0], signs[0] == "==")
 
 
-def _compare(check: Check, left: tree.Node, sign: str, right: tree.Node) -> None:
+def _compare(check: Check, left: tree.Node, sign: str, right: tree.Node, span: tuple[int, int]) -> None:
     """Check two neighbours in a comparison, and note it when no such comparison exists."""
-    both = tree.Unknown(UNKNOWN, left.start, right.end)
+    both = tree.Unknown(UNKNOWN, *span)
     one, other = left.type, right.type
     if sign in ("in", "not in"):
         if other.element is None:

@@ -81,8 +81,8 @@ def _within_limits(source: Source, body: ast.expr) -> bool:
     while waiting:
         node, depth = waiting.pop()
         nodes += 1
-        start, end = source.span(node)
         if depth > MAX_DEPTH:
+            start, end = source.span(node)
             source.find(start - 1, end, f"nested deeper than {MAX_DEPTH} levels")
             return False
         if nodes > MAX_NODES:
