@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from decimal import Decimal  # noqa: TC003  msgspec reads the annotations at run time
 
+from typing import TYPE_CHECKING
+
 import msgspec
+
+if TYPE_CHECKING:
+    Instant = int  # what everything after intake may rely on
+else:
+    Instant = int | str
+    """An instant on the wire: epoch ms, or RFC 3339 text, which intake turns into epoch ms."""
 
 
 class Item(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -30,9 +38,9 @@ class Event(msgspec.Struct, tag_field="type", gc=False, omit_defaults=True, kw_o
 
     id: str
     customer: str
-    at: int | str
+    at: Instant
     source: str = ""
-    received_at: int | str | None = None
+    received_at: Instant | None = None
 
 
 class CustomerRegistered(Event, tag="customer.registered"):

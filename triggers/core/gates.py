@@ -179,13 +179,22 @@ def look_ahead(book: Rulebook, customer: Customer, rule: Rule, wait: Wait, at: i
 
 def opening(book: Rulebook, rule: Rule, sending: Sending, at: int) -> int:
     """Find the first instant at or after ``at`` inside the window, the periods and the validity of a rule (S17)."""
-    if sending.window.always and not rule.during and not rule.not_during and rule.valid.end == NEVER:
-        return max(at, rule.valid.start)
     while True:
         moved = sending.window.opening(book.shop.zone, in_period(rule, at))
         if moved == at or moved >= NEVER:
             return moved
         at = moved
+
+
+def always_open(rule: Rule) -> bool:
+    """Tell whether every instant is inside the window, the periods and the validity of a rule."""
+    windows = (
+        [rule.sending.window, *(wave.sending.window for wave in rule.waves.waves if wave.sending)]
+        if rule.waves
+        else [rule.sending.window]
+    )
+    bounded = rule.during or rule.not_during or rule.valid.start or rule.valid.end != NEVER
+    return not bounded and all(window.always for window in windows)
 
 
 def in_period(rule: Rule, at: int) -> int:

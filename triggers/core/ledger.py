@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 GRANTED = Verdict()
 
+
 class Account(msgspec.Struct, omit_defaults=True):
     """The counts of one rule: messages in all, by local day and by wave; money in 1/1000 fen; answers by wave."""
 

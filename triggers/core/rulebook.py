@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from triggers.core.conditions import Did, Where, walk
 from triggers.core.events import EVENT_TYPES, MessageSent
 from triggers.core.facts import LEARNERS, TEACHES
-from triggers.core.gates import ending_gates
-from triggers.core.rules import Rule, Sending, Shop, Unless, Wave, Waves
+from triggers.core.gates import always_open, ending_gates
+from triggers.core.plans import Armer, Canceller, Plan
+from triggers.core.rules import Rule, Sending, Shop, Wave, in_season
 from triggers.core.sending import ready_message
+from triggers.core.slots import answered
 from triggers.core.times import DAY, NEVER
 
 if TYPE_CHECKING:
@@ -18,11 +20,7 @@ if TYPE_CHECKING:
 
     from triggers.core.customer import Customer
     from triggers.core.events import Event
-    from triggers.core.facts import Learner
     from triggers.core.gates import Gate
-
-SET_ASIDE = DAY
-"""How long the waits of a removed rule are kept for its return (S36)."""
 
 ALWAYS_KNOWN = {"unsubscribed", "name", "phone", "consent"}
 """Facts that sending needs, whatever the rules ask."""
@@ -37,50 +35,6 @@ class Pins:
     spread: bool = True
 
 
-Canceller: TypeAlias = "tuple[Rule, Unless]"
-Responder: TypeAlias = "tuple[Rule, Waves]"
-
-
-class Armer:
-    """What the engine needs of a when-rule each time that it may arm, worked out once."""
-
-    __slots__ = ("cancels", "each", "expires_ms", "per", "predicate", "restart", "rule", "wait_ms")
-
-    def __init__(self, rule: Rule, shop: Shop) -> None:
-        assert rule.when is not None  # noqa: S101  an invariant
-        self.rule = rule
-        self.per = rule.when.per
-        self.predicate = rule.when.where.predicate if rule.when.where else None
-        self.restart = rule.when.again == "restart"
-        self.each = rule.when.again == "each"
-        self.cancels = tuple(rule.unless)
-        expires = rule.sending.expires
-        exact = shop.zone.fixed
-        self.wait_ms = rule.wait.days * DAY + rule.wait.ms if exact and not rule.wait.months else None
-        self.expires_ms = (
-            expires.days * DAY + expires.ms if expires is not None and exact and not expires.months else None
-        )
-
-
-class Plan:
-    """What an event type sets in motion: how long to keep it, what it teaches, cancels, arms and answers."""
-
-    __slots__ = ("armers", "cancellers", "keep_ms", "learner", "responders", "type")
-
-    def __init__(self, kind: str) -> None:
-        self.type = kind
-        self.keep_ms = 0
-        self.learner: Learner | None = None
-        self.armers: tuple[Armer, ...] = ()
-        self.cancellers: tuple[Canceller, ...] = ()
-        self.responders: tuple[Responder, ...] = ()
-
-    @property
-    def idle(self) -> bool:
-        """Whether the type sets nothing in motion."""
-        return not (self.keep_ms or self.learner or self.armers or self.cancellers or self.responders)
-
-
 class Rulebook:
     """Rules, shop and everything derived from them. Never changed once made: an edit makes a new one (S38).
 
@@ -89,7 +43,7 @@ class Rulebook:
     ms after due before a try (S16).
     """
 
-    def __init__(  # noqa: PLR0913  each is a separate decision of the driver
+    def __init__(
         self,
         rules: Iterable[Rule],
         shop: Shop,
@@ -115,11 +69,15 @@ class Rulebook:
         self.sharing = {rule.id for rule in self.rules.values() if rule.sharing}
         self.renamed = {rule.renamed_from: rule.id for rule in self.rules.values() if rule.renamed_from}
         self.gates: dict[str, tuple[Gate, ...]] = {rule.id: ending_gates(rule, shop) for rule in self.rules.values()}
+        self.armers = {rule.id: Armer(rule, shop) for rule in self.rules.values() if rule.when}
+        self.open = {rule.id for rule in self.rules.values() if rule.arms and always_open(rule)}
         self.ready = {
             rule.id: message for rule in self.rules.values() if (message := ready_message(rule, shop)) is not None
         }
         self.plans = {cls: self._plan(kind, cls) for kind, cls in EVENT_TYPES.items()}
-        self.chains = any(plan.armers for cls, plan in self.plans.items() if cls is MessageSent) or self._asks_for_sent()
+        self.chains = (
+            any(plan.armers for cls, plan in self.plans.items() if cls is MessageSent) or self._asks_for_sent()
+        )
         self._slotted = [rule for rule in self.rules.values() if (rule.schedule or rule.waves) and rule.arms]
         self.has_slots = bool(self._slotted)
         self._gap = (0, 0, ())  # no slot lies strictly between the first two; the rules of the second
@@ -181,7 +139,7 @@ class Rulebook:
         if keeper is None or keeper.waves is None:
             return segment in customer.segments
         last = max((wave for wave in keeper.waves.waves if wave.slot <= now), key=lambda wave: wave.slot, default=None)
-        return last is not None and answered(customer, keeper, last.id, now + 1)
+        return last is not None and answered(customer, keeper.id, last.id, now + 1)
 
     # What each event type sets in motion
 
@@ -189,9 +147,11 @@ class Rulebook:
         plan = Plan(kind)
         active = [rule for rule in self.rules.values() if rule.status != "draft"]
         plan.armers = tuple(
-            Armer(rule, self.shop) for rule in active if rule.arms and rule.when and rule.when.event == kind
+            self.armers[rule.id] for rule in active if rule.arms and rule.when and rule.when.event == kind
         )
-        plan.cancellers = tuple((rule, unless) for rule in active for unless in rule.unless if kind in unless.types)
+        plan.cancellers = tuple(
+            Canceller(rule, unless) for rule in active for unless in rule.unless if kind in unless.types
+        )
         plan.responders = tuple((rule, rule.waves) for rule in active if rule.waves and kind in rule.waves.responded)
         plan.keep_ms = max((self._keeps(rule, kind) for rule in active), default=0)
         if self.keep_all:
@@ -224,13 +184,13 @@ class Rulebook:
                 wanted |= {name[9:] for name in where.names if name.startswith("customer.")} if where else set()
             for sending in sendings(rule):
                 for variant in sending.texts:
-                    wanted |= {gap.name for gap in variant.text if not isinstance(gap, str) and gap.source == "customer"}
+                    wanted |= {
+                        gap.name for gap in variant.text if not isinstance(gap, str) and gap.source == "customer"
+                    }
         return wanted
 
     def _asks_for_sent(self) -> bool:
-        return any(
-            "message.sent" in unless.types for rule in self.rules.values() for unless in rule.unless
-        ) or any(
+        return any("message.sent" in unless.types for rule in self.rules.values() for unless in rule.unless) or any(
             isinstance(condition, Did) and "message.sent" in condition.types
             for rule in self.rules.values()
             for condition in walk(rule.audience)
@@ -259,19 +219,3 @@ def sendings(rule: Rule) -> Iterator[Sending]:
     for wave in rule.waves.waves if rule.waves else ():
         if wave.sending is not None:
             yield wave.sending
-
-
-def in_season(rule: Rule, at: int) -> bool:
-    """Tell whether a rule is valid and, if it has ``during``, in one of those periods."""
-    return rule.valid.start <= at < rule.valid.end and (
-        not rule.during or any(period.start <= at < period.end for period in rule.during)
-    )
-
-
-def answered(customer: Customer, rule: Rule, wave: str, before: int) -> bool:
-    """Tell whether a customer was sent a wave and answered it in time, before an instant."""
-    return any(
-        sent.rule == rule.id and sent.wave == wave and sent.mode == "sent" and sent.answered_at is not None
-        and sent.answered_at < before
-        for sent in customer.sends
-    )

@@ -216,3 +216,10 @@ def sending_of(rule: Rule, wait: Wait) -> Sending:
             if wave.id == wait.slot and wave.sending is not None:
                 return wave.sending
     return rule.sending
+
+
+def in_season(rule: Rule, at: int) -> bool:
+    """Tell whether a rule is valid and, if it has ``during``, in one of those periods."""
+    return rule.valid.start <= at < rule.valid.end and (
+        not rule.during or any(period.start <= at < period.end for period in rule.during)
+    )

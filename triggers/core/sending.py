@@ -56,7 +56,7 @@ def ready_message(rule: Rule, shop: Shop) -> Message | None:
     return _signed(shop, rule, texts.fill(text, {}), None if rule.sending.plain else rule.sending.texts[0].id, coupon)
 
 
-def _signed(shop: Shop, rule: Rule, body: str, variant: str | None, coupon: str | None) -> Message:  # noqa: PLR0913
+def _signed(shop: Shop, rule: Rule, body: str, variant: str | None, coupon: str | None) -> Message:
     text = f"{shop.signature}{body}{shop.opt_out if rule.klass != 'notice' else ''}"
     parts = texts.segments(text, shop.counting)
     refused = shop.max_segments is not None and parts > shop.max_segments
@@ -79,7 +79,7 @@ def choose(book: Rulebook, customer: Customer, rule: Rule, sending: Sending, at:
     return usable[-1]
 
 
-def values_of(  # noqa: PLR0913  each is a source of values
+def values_of(
     customer: Customer, rule: Rule, sending: Sending, wait: Wait, *, shop_name: str, base: str
 ) -> dict[str, str | None]:
     """Collect the values that the texts of a rule may name, by "source.name"."""

@@ -51,8 +51,10 @@ def segments(text: str, counting: str = "gsm") -> int:
 
 
 def _is_gsm(text: str) -> bool:
-    return text.isascii() and not any(char in "`\t" or char < "\n" for char in text) or all(
-        char in GSM_BASIC or char in GSM_EXTENDED for char in text
+    return (
+        text.isascii()
+        and not any(char in "`\t" or char < "\n" for char in text)
+        or all(char in GSM_BASIC or char in GSM_EXTENDED for char in text)
     )
 
 

@@ -77,7 +77,9 @@ class Zone:
         first = wall - max(before, after)
         if self.offset(first) == max(before, after):
             return first
-        return wall - min(before, after) if self.offset(wall - min(before, after)) == min(before, after) else wall - before
+        return (
+            wall - min(before, after) if self.offset(wall - min(before, after)) == min(before, after) else wall - before
+        )
 
     def add(self, at: int, span: Duration) -> int:
         """Go forward by a span: months and days on the wall clock, then exact milliseconds."""

@@ -1,0 +1,73 @@
+"""Slots and waves: who gets a wait when one opens, and what counts as an answer to a wave (S29)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from triggers.core.chance import fraction
+from triggers.core.customer import Wait
+from triggers.core.decisions import Armed, Responded
+from triggers.core.events import Message
+from triggers.core.times import iso
+from triggers.core.waits import expiry_of, wait_key
+
+if TYPE_CHECKING:
+    from triggers.core.customer import Customer
+    from triggers.core.decisions import Decision
+    from triggers.core.events import AnyEvent
+    from triggers.core.rulebook import Rulebook
+    from triggers.core.rules import Rule, Wave, Waves
+
+
+def open_slot(book: Rulebook, customer: Customer, slot: int, out: list[Decision]) -> None:
+    """Open a wait for each rule, or wave, whose slot an instant is."""
+    for rule, wave in book.slots_at(slot):
+        if wave is not None and not _invited(customer, rule, wave):
+            continue
+        name = iso(slot) if wave is None else wave.id
+        wait = Wait(rule.id, None, slot, slot + _spread(book, customer, rule, name), 0, 0, slot=name)
+        wait.expiry = expiry_of(book, rule, wait)
+        wait.wake = wait.due + book.settle
+        customer.waits[wait_key(rule.id, None, name)] = wait
+        customer.wake = min(customer.wake, wait.wake)
+        out.append(Armed(customer.id, wait, slot))
+    customer.opened = slot
+
+
+def _invited(customer: Customer, rule: Rule, wave: Wave) -> bool:
+    """Tell whether a wave is for a customer: the first for all, another for those who answered the one before."""
+    assert rule.waves is not None  # noqa: S101  an invariant: a wave has a chain
+    place = rule.waves.waves.index(wave)
+    return not place or answered(customer, rule.id, rule.waves.waves[place - 1].id, wave.slot)
+
+
+def answered(customer: Customer, rule: str, wave: str, before: int) -> bool:
+    """Tell whether a customer was sent a wave and answered it in time, before an instant."""
+    return any(
+        sent.rule == rule
+        and sent.wave == wave
+        and sent.mode == "sent"
+        and sent.answered_at is not None
+        and sent.answered_at < before
+        for sent in customer.sends
+    )
+
+
+def _spread(book: Rulebook, customer: Customer, rule: Rule, slot: str) -> int:
+    if not rule.spread or not book.pins.spread:
+        return 0
+    return int(rule.spread * fraction(f"spread|{rule.id}|{slot}|{customer.id}"))
+
+
+def respond(book: Rulebook, customer: Customer, rule: Rule, waves: Waves, event: AnyEvent, out: list[Decision]) -> None:
+    """Credit an event to the latest wave that it may be an answer to."""
+    if isinstance(event, Message) and event.rule_id not in (None, rule.id):
+        return
+    for sent in reversed(customer.sends):
+        if sent.rule != rule.id or sent.wave is None or sent.mode != "sent" or sent.at > event.at:
+            continue
+        if event.at <= book.shop.zone.add(sent.at, waves.within):
+            if sent.answered_at is None:
+                out.append(Responded(customer.id, rule.id, sent.wave, event.at))
+            sent.answered_at = event.at if sent.answered_at is None else min(event.at, sent.answered_at)
+        return

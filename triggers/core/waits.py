@@ -1,0 +1,228 @@
+"""How waits begin, go on and are cancelled: the life of an identity as a function of the set of its events (S8 to S15)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from triggers.core.customer import Wait
+from triggers.core.decisions import Armed, Ended, LateCancel, Reason
+from triggers.core.events import type_of
+from triggers.core.history import qualified
+from triggers.core.plans import EXPIRES_MS
+from triggers.core.rules import in_season, sending_of
+
+if TYPE_CHECKING:
+    from triggers.core.customer import Customer
+    from triggers.core.decisions import Decision
+    from triggers.core.events import AnyEvent
+    from triggers.core.plans import Armer, Canceller
+    from triggers.core.rulebook import Rulebook
+    from triggers.core.rules import Rule, Unless
+
+LATER_LIMIT = 100
+"""How many absorbed matches a wait remembers."""
+
+
+def wait_key(rule: str, identity: str | None, extra: str | None = None) -> str:
+    """Name a wait within its customer: rule, value of ``per``, and the event or slot where each has its own (S8)."""
+    if extra is not None:
+        return f"{rule}\0{identity or ''}\0{extra}"
+    return rule if identity is None else f"{rule}\0{identity}"
+
+
+def end(customer: Customer, key: str, wait: Wait, at: int, reason: Reason, detail: str, out: list[Decision]) -> None:
+    """End a wait for a reason."""
+    del customer.waits[key]
+    out.append(Ended(customer.id, wait, at, reason, detail))
+
+
+# Beginning
+
+
+def arm(book: Rulebook, customer: Customer, armer: Armer, event: AnyEvent, now: int, out: list[Decision]) -> None:
+    """Let a trigger begin a wait, or be absorbed by the one that waits already (S9, S10)."""
+    rule = armer.rule
+    if armer.predicate is not None and not armer.predicate(event, customer.facts, book.shop, now):
+        return
+    at: int = event.at
+    if armer.seasonal and not in_season(rule, at):
+        return
+    if armer.per is None:
+        identity, key = None, rule.id
+    else:
+        identity = str(getattr(event, armer.per))
+        key = armer.prefix + identity
+    if armer.each:
+        key = wait_key(rule.id, identity, qualified(event))
+    wait = customer.waits.get(key)
+    if wait is not None:
+        _absorb(book, customer, armer, wait, key, event, now, out)
+        return
+    wait = begin(book, armer, identity, event, now)
+    out.append(Armed(customer.id, wait, now))
+    if _may_be_dead(customer, armer, at):
+        cancelling = killer(book, customer, rule, wait, event, now)
+        if cancelling is not None:
+            out.append(Ended(customer.id, wait, now, Reason.CANCELLED, type_of(cancelling)))
+            return
+    customer.waits[key] = wait
+    if wait.wake < customer.wake:
+        customer.wake = wait.wake
+
+
+def begin(book: Rulebook, armer: Armer, identity: str | None, event: AnyEvent, now: int) -> Wait:
+    """Make the wait that a trigger begins: anchor, due and expiry follow from it (S9, S15, S18)."""
+    rule, at = armer.rule, event.at
+    due = at + armer.wait_ms if armer.wait_ms is not None else book.shop.zone.add(at, rule.wait)
+    expires = armer.expires_ms
+    expiry = due + expires if expires is not None else book.shop.zone.add(due, rule.sending.expires)  # type: ignore[arg-type]  None has a constant
+    wake = due + book.settle
+    return Wait(rule.id, identity, at, due, wake if wake > now else now, expiry, event, None, "", rule.when_key)  # noqa: FURB136  max() takes longer
+
+
+def expiry_of(book: Rulebook, rule: Rule, wait: Wait) -> int:
+    """Find the first instant that is too late for a wait (S18)."""
+    expires = sending_of(rule, wait).expires
+    if expires is not None:
+        return book.shop.zone.add(wait.due, expires)
+    return book.shop.zone.midnight(wait.anchor, 1) if wait.slot is not None else wait.due + EXPIRES_MS
+
+
+def _absorb(
+    book: Rulebook,
+    customer: Customer,
+    armer: Armer,
+    wait: Wait,
+    key: str,
+    event: AnyEvent,
+    now: int,
+    out: list[Decision],
+) -> None:
+    """Take a second match into a waiting wait (S10), so that the order of arrival does not matter."""
+    trigger = wait.trigger
+    if trigger is None or (event.id == trigger.id and event.source == trigger.source):
+        return
+    earlier = (event.at, event.id) < (trigger.at, trigger.id)
+    if armer.restart and earlier:
+        return
+    cancelling = (
+        killer(book, customer, armer.rule, wait, event, now) if _may_be_dead(customer, armer, event.at) else None
+    )
+    if cancelling is not None:
+        if armer.restart:
+            end(customer, key, wait, now, Reason.CANCELLED, type_of(cancelling), out)
+        return
+    if not armer.restart:
+        later = [*(wait.later or ()), trigger if earlier else event]
+        later.sort(key=lambda match: (match.at, match.id))
+        wait.later = later[-LATER_LIMIT:]
+    if armer.restart or earlier:
+        _move(wait, begin(book, armer, wait.identity, event, now))
+        customer.wake = min(customer.wake, wait.wake)
+
+
+def _move(wait: Wait, fresh: Wait) -> None:
+    """Let a wait count from another trigger."""
+    wait.trigger, wait.anchor, wait.due = fresh.trigger, fresh.anchor, fresh.due
+    wait.wake, wait.expiry, wait.held, wait.when_key = fresh.wake, fresh.expiry, "", fresh.when_key
+
+
+# Cancelling
+
+
+def cancel(
+    book: Rulebook, customer: Customer, canceller: Canceller, event: AnyEvent, now: int, out: list[Decision]
+) -> None:
+    """Cancel the waits of a rule that an event is against (S12)."""
+    waits = customer.waits
+    if canceller.direct:
+        per = canceller.per
+        key = canceller.key if per is None else canceller.prefix + str(getattr(event, per, None))
+        wait = waits.get(key)
+        if wait is not None and event.at >= wait.anchor:
+            _cancel_one(book, customer, canceller, key, wait, event, now, out)
+        return
+    for key, wait in list(waits.items()):
+        if wait.rule == canceller.rule.id and (
+            not canceller.same or str(getattr(event, canceller.per or "", None)) == wait.identity
+        ):
+            _cancel_one(book, customer, canceller, key, wait, event, now, out)
+
+
+def _cancel_one(
+    book: Rulebook,
+    customer: Customer,
+    canceller: Canceller,
+    key: str,
+    wait: Wait,
+    event: AnyEvent,
+    now: int,
+    out: list[Decision],
+) -> None:
+    rule, unless = canceller.rule, canceller.unless
+    if not _kills(book, customer, unless, wait, wait.trigger, event, now):
+        return
+    end(customer, key, wait, now, Reason.CANCELLED, type_of(event), out)
+    later = [match for match in wait.later or () if not _kills(book, customer, unless, wait, match, event, now)]
+    if later:
+        fresh = begin(book, book.armers[rule.id], wait.identity, later[0], now)
+        fresh.later = later[1:] or None
+        customer.waits[key] = fresh
+        customer.wake = min(customer.wake, fresh.wake)
+        out.append(Armed(customer.id, fresh, now))
+
+
+def _kills(
+    book: Rulebook,
+    customer: Customer,
+    unless: Unless,
+    wait: Wait,
+    match: AnyEvent | None,
+    event: AnyEvent,
+    now: int,
+) -> bool:
+    """Tell whether an event, of the right identity, is at or after a match, not itself, and its condition holds (S12)."""
+    if event.at < (wait.anchor if match is None else match.at):
+        return False
+    if match is not None and event.id == match.id and event.source == match.source:
+        return False
+    return unless.where is None or unless.where.predicate(event, customer.facts, book.shop, now)
+
+
+def _may_be_dead(customer: Customer, armer: Armer, since: int) -> bool:
+    """Tell at little cost whether anything that could cancel was kept from an instant on."""
+    for kind in armer.kill_types:
+        kept = customer.kept.get(kind)
+        if kept and kept[-1].at >= since:
+            return True
+    return False
+
+
+def killer(
+    book: Rulebook, customer: Customer, rule: Rule, wait: Wait, match: AnyEvent | None, now: int
+) -> AnyEvent | None:
+    """Find an event that arrived before and cancels a match (S12), in the history from the match on."""
+    since = wait.anchor if match is None else match.at
+    per = rule.when.per if rule.when else None
+    for unless in rule.unless:
+        for kind in unless.types:
+            for event in reversed(customer.kept.get(kind, ())):
+                if event.at < since:
+                    break
+                if per is not None and unless.match == "same" and str(getattr(event, per, None)) != wait.identity:
+                    continue
+                if _kills(book, customer, unless, wait, match, event, now):
+                    return event
+    return None
+
+
+def late_cancel(customer: Customer, canceller: Canceller, event: AnyEvent, now: int, out: list[Decision]) -> None:
+    """Count a cancel of a message that has already left (S14)."""
+    for sent in reversed(customer.sends):
+        if sent.at < event.at:
+            return
+        if sent.rule != canceller.rule.id or event.at < sent.anchor or sent.mode != "sent":
+            continue
+        if canceller.same and sent.identity != str(getattr(event, canceller.per or "", None)):
+            continue
+        out.append(LateCancel(customer.id, sent.rule, now, type_of(event), event.id))
