@@ -95,7 +95,7 @@ def build(building: Building, *, since: int, revision: str) -> Rule:
 def _check_kind(building: Building) -> None:
     part, reading = building.rule, building.reading
     kinds = [key for key in ("when", "schedule", "waves") if getattr(part, key) is not None]
-    if not kinds:
+    if not kinds and not any(reading.spoken_of((key,)) for key in ("when", "schedule", "waves")):
         reading.error((), "say when it starts: 'when', 'schedule' or 'waves'")
     for key in kinds[1:]:
         reading.key_error((key,), f"'{kinds[0]}' and '{key}' side by side; a rule has one of when, schedule and waves")
@@ -103,7 +103,7 @@ def _check_kind(building: Building) -> None:
         for key in ("wait", "unless"):
             if getattr(part, key) is not None:
                 reading.key_error((key,), f"'{key}' belongs beside 'when'")
-    elif part.wait is None:
+    elif part.wait is None and not reading.spoken_of(("wait",)):
         reading.key_error(("when",), "'wait' is missing beside 'when'; to send at once write 'wait: 0min'")
 
 

@@ -87,12 +87,12 @@ class Case(Part):
     name: Line
     start: CaseStart = "2026-09-01 09:00"
     until: CaseTime | None = None
-    customers: dict[Customer, dict[str, Any]] = {}
-    segments: dict[Word, list[Customer]] = {}
-    shop: dict[str, Any] = {}
-    with_rules: list[Identifier] = []
-    pin: Pin = Pin()
-    history: list[Feed] = []
-    feed: list[Feed] = []
+    customers: dict[Customer, dict[str, Any]] = Field(default_factory=dict)
+    segments: dict[Word, list[Customer]] = Field(default_factory=dict)
+    shop: dict[str, Any] = Field(default_factory=dict)
+    with_rules: list[Identifier] = Field(default_factory=list)
+    pin: Pin = Field(default_factory=Pin)
+    history: list[Feed] = Field(default_factory=list)
+    feed: list[Feed] = Field(default_factory=list)
     expect: list[Expect]
-    not_sent: list[NotSent] = []
+    not_sent: list[NotSent] = Field(default_factory=list)

@@ -62,7 +62,8 @@ def condition(building: Building, path: Path, part: model.Condition) -> Conditio
 
 def _not_one_kind(building: Building, path: Path, kinds: list[str]) -> None:
     if not kinds:
-        building.reading.error(path, "say what: 'where', 'did', 'in', 'all', 'any' or 'not'")
+        if not any(building.reading.spoken_of((*path, key)) for key in ("where", "did", "in", "all", "any", "not")):
+            building.reading.error(path, "say what: 'where', 'did', 'in', 'all', 'any' or 'not'")
     else:
         building.reading.key_error(
             (*path, kinds[-1]), f"'{kinds[0]}' and '{kinds[-1]}' side by side; list them under 'all:' or 'any:'"
@@ -79,7 +80,8 @@ def _did(building: Building, path: Path, part: model.Condition) -> Condition:
     assert part.did is not None  # noqa: S101  the caller has looked
     events = tuple(dict.fromkeys(part.did))
     if part.within is None:
-        building.reading.key_error((*path, "did"), "'did' needs 'within': how far back to look, such as 365d")
+        if not building.reading.spoken_of((*path, "within")):
+            building.reading.key_error((*path, "did"), "'did' needs 'within': how far back to look, such as 365d")
         return _NOTHING
     building.within_history((*path, "within"), part.within)
     where = expression(building, (*path, "where"), part.where, events) if part.where is not None else None

@@ -38,11 +38,16 @@ class Misfit(ValueError):  # noqa: N818  a value that does not fit, found before
 
 def did_you_mean(word: str, known: Iterable[str], *, name: str = "{}") -> str:
     """Guess at the known word that was meant: "; did you mean 'wait'?", or nothing where none is near."""
-    near = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    near = nearest(word, known)
     if not near:
         return ""
     meant = name.format(near[0]) if name != "{}" else f"'{near[0]}'"
     return f"; did you mean {meant}?"
+
+
+def nearest(word: str, known: Iterable[str]) -> list[str]:
+    """Find the known word that is most like another one, if any is."""
+    return get_close_matches(word, list(known), n=1, cutoff=0.6)
 
 
 def joined(words: Iterable[str]) -> str:

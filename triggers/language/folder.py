@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from codecs import BOM_UTF8
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from triggers.language import lint
 from triggers.language.building import Building, build
 from triggers.language.model import RuleModel
 from triggers.language.places import Places
-from triggers.language.reading import Reading, from_plain, validated
+from triggers.language.reading import Reading, from_plain, no_empty_values, validated
 from triggers.language.shop import SharedShop, shop_of
 from triggers.language.tree import read
 
@@ -161,6 +162,8 @@ def _read(path: str, content: bytes | str) -> Reading:
     places = document.places if document else Places(source)
     for offset, message in found:
         reading.report(places, offset, message)
+    if content.startswith(BOM_UTF8):
+        reading.report(places, 0, "starts with a byte order mark; save the file as UTF-8 without one", "warning")
     return reading
 
 
@@ -188,7 +191,7 @@ def _draft(
 def _check(draft: Draft, shop: SharedShop, *, since: int, revision: str, name: str) -> None:
     reading = draft.reading
     assert reading.document is not None  # noqa: S101  the caller has read it
-    lint.no_empty_values(reading)
+    no_empty_values(reading, reading.document.root)
     draft.model = validated(reading, RuleModel, {**_FILL, "id": name})
     if draft.model is not None:
         draft.building = Building(reading, draft.model, shop)

@@ -20,33 +20,10 @@ if TYPE_CHECKING:
     from triggers.language.folder import Draft
     from triggers.language.reading import Reading
     from triggers.language.shop import SharedShop
-    from triggers.language.tree import Node, Path
+    from triggers.language.tree import Path
 
 FACTS = (*PROFILE, "registered_at", "orders_paid", "total_paid", "last_paid_at", "unsubscribed")
 """What a test may tell of a customer beforehand."""
-
-_FREE = ("edit", "shop", "history", "feed", "customers")
-"""Keys of tests whose values may be null."""
-
-
-def no_empty_values(reading: Reading) -> None:
-    """Refuse keys without a value: they read as if they said something."""
-    assert reading.document is not None  # noqa: S101  the caller has read it
-    _no_empty(reading, reading.document.root, ())
-
-
-def _no_empty(reading: Reading, node: Node, path: Path) -> None:
-    value = node.value
-    if value is None and path:
-        reading.key_error(path, f"'{path[-1]}' has no value; write one or take the key out")
-    elif isinstance(value, dict):
-        for key, below in value.items():
-            if not (path[:1] == ("tests",) and key in _FREE):
-                _no_empty(reading, below, (*path, key))
-    elif isinstance(value, list):
-        for index, below in enumerate(value):
-            _no_empty(reading, below, (*path, index))
-
 
 def within(building: Building, name: str) -> None:
     """Check a rule by itself."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from triggers.language.findings import MAX_FINDINGS, Finding, Misfit, did_you_mean, joined
+from triggers.language.findings import MAX_FINDINGS, Finding, Misfit, did_you_mean, joined, nearest
 from triggers.language.tree import Document, Node, Path
 
 if TYPE_CHECKING:
@@ -20,6 +20,12 @@ Model = TypeVar("Model", bound=BaseModel)
 _ROUNDS = 12
 """How often the wrong parts of a file are put aside to look at the rest; each round goes one level up at most."""
 
+_FEW = 12
+"""More known keys than these are not listed."""
+
+_FREE = ("edit", "shop", "history", "feed", "customers")
+"""Keys of tests whose values may be null."""
+
 _KIND_WORDS = {
     "string_type": "write text here; a number, true or false needs quotes",
     "int_type": "write a whole number",
@@ -27,8 +33,12 @@ _KIND_WORDS = {
     "bool_type": "write true or false",
     "list_type": "write a list",
     "dict_type": "write keys and values here",
-    "too_long": "too many",
+    "too_long": "{max_length} at most",
+    "too_short": "{min_length} at least",
     "string_too_short": "may not be empty",
+    "string_too_long": "{max_length} characters at most",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
 }
 
 
@@ -73,6 +83,10 @@ class Reading:
         document = self._document()
         return document.places.at(document.offset(path))
 
+    def spoken_of(self, path: Path) -> bool:
+        """Tell whether the value of a path has a finding already and was put aside: then it is not missing."""
+        return bool(path) and str(path[-1]) in self._document().node(path[:-1]).aside
+
     def shown(self) -> list[Finding]:
         """List the findings in the order of the file, a hundred at most."""
         ordered = sorted(self.findings)
@@ -105,11 +119,32 @@ def validated(reading: Reading, model: type[Model], fill: Mapping[str, Any]) -> 
         except ValidationError as error:
             faults = error.errors(include_url=False, include_input=False)
         for fault in faults:
-            _report(reading, model, fault)
+            if not (fault["type"] == "missing" and reading.spoken_of(fault["loc"])):
+                _report(reading, model, fault)
         # Later items first: an index must still be right when its turn comes.
         for fault in sorted(faults, key=lambda each: _order(each["loc"]), reverse=True):
             _set_aside(document.root, fault, fill)
     return None
+
+
+def no_empty_values(reading: Reading, node: Node, path: Path = ()) -> None:
+    """Refuse keys without a value: they read as if they said something. They are put aside."""
+    value = node.value
+    if isinstance(value, dict):
+        for key, below in list(value.items()):
+            if below.value is None:
+                reading.key_error((*path, key), f"'{key}' has no value; write one or take the key out")
+                del value[key]
+                node.aside.add(key)
+            elif type(below.value) in (dict, list) and not (path[:1] == ("tests",) and key in _FREE):
+                no_empty_values(reading, below, (*path, key))
+    elif isinstance(value, list):
+        for index, below in reversed(list(enumerate(value))):
+            if below.value is None:
+                reading.error((*path, index), "an empty item; write one or take the '-' out")
+                del value[index]
+            else:
+                no_empty_values(reading, below, (*path, index))
 
 
 def _order(path: Path) -> list[tuple[int, str]]:
@@ -126,16 +161,21 @@ def _set_aside(root: Node, fault: Any, fill: Mapping[str, Any]) -> None:
     chain = [root]
     for key in path:
         value = chain[-1].value
-        if isinstance(value, dict) and key in value:
+        if (isinstance(value, dict) and key in value) or (
+            isinstance(value, list) and isinstance(key, int) and key < len(value)
+        ):
             chain.append(value[key])
-        elif isinstance(value, list) and isinstance(key, int) and key < len(value):
-            chain.append(value[key])
+        elif isinstance(value, (dict, list)):
+            return  # its turn was before
         else:
-            break
+            break  # a single value where a list may stand
     if len(chain) == 1:
         return
     key, parent = path[len(chain) - 2], chain[-2]
     del parent.value[key]
+    parent.aside.add(str(key))
+    if fault["type"] == "extra_forbidden":
+        parent.aside.update(fault["meant"])
     if fault["type"] != "missing" and len(path) == 1 and key in fill:
         root.value[key] = _node(fill[str(key)])
 
@@ -165,6 +205,7 @@ def _report(reading: Reading, model: type[BaseModel], fault: Any) -> None:
     context = fault.get("ctx", {})
     if kind == "extra_forbidden":
         reading.key_error(path, _unknown_key(model, path))
+        fault["meant"] = nearest(str(path[-1]), keys_at(model, path[:-1]))
     elif kind == "missing":
         reading.error(path[:-1], f"'{path[-1]}' is missing" + (f" in '{_name(path[:-1])}'" if len(path) > 1 else ""))
     elif isinstance(context.get("error"), Misfit):
@@ -177,8 +218,8 @@ def _report(reading: Reading, model: type[BaseModel], fault: Any) -> None:
     elif path and path[-1] == "[key]":
         reading.key_error(path[:-1], f"unknown key '{path[-2]}'")
     else:
-        message = str(fault["msg"]).replace("Input should be", "must be").replace("List should", "must")
-        reading.error(path, _KIND_WORDS.get(kind) or message[:1].lower() + message[1:])
+        message = _KIND_WORDS.get(kind) or str(fault["msg"]).replace("Input should be", "must be")
+        reading.error(path, message[:1].lower() + message[1:].format(**context))
 
 
 def _not_one_of(reading: Reading, path: Path, expected: str) -> str:
@@ -187,6 +228,8 @@ def _not_one_of(reading: Reading, path: Path, expected: str) -> str:
     if isinstance(found, (dict, list)):
         return f"write {joined(known)}"
     shown = str(found).lower() if isinstance(found, bool) or found is None else str(found)
+    if len(known) == 1:
+        return f"'{shown}' is not '{known[0]}'"
     return f"'{shown}' is not one of {', '.join(known)}{did_you_mean(shown, known)}"
 
 
@@ -197,7 +240,8 @@ def _unknown_key(model: type[BaseModel], path: Path) -> str:
     guess = did_you_mean(key, here)
     if not guess and len(path) > 1 and key in above:
         return f"unknown key '{key}' in '{_name(path[:-1])}'; it stands at the top level, beside '{path[0]}'"
-    return f"unknown key '{key}'" + (guess or f"; known here: {', '.join(here)}")
+    known = f"; known here: {', '.join(here)}" if len(here) <= _FEW else ""
+    return f"unknown key '{key}'" + (guess or known)
 
 
 def _name(path: Path) -> str:

@@ -119,7 +119,8 @@ def _variants(building: Building, parts: Parts, gaps: texts.Gaps) -> tuple[Varia
         building.reading.key_error(path, "'text' and 'variants' side by side; write one of them")
     if variants is None:
         if text is None:
-            building.reading.error(path[:-1], "'text' is missing in 'send'; or write 'variants'")
+            if not any(building.reading.spoken_of((*path[:-1], key)) for key in ("text", "variants")):
+                building.reading.error(path[:-1], "'text' is missing in 'send'; or write 'variants'")
             return (Variant("", ("",)),)
         return (_variant(building, text_path, "", text, gaps),)
     _check_shares(building, path, variants)

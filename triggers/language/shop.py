@@ -9,7 +9,7 @@ from triggers.core.rules import Recency, Shop
 from triggers.core.times import DAY, Period, Window
 from triggers.language.amounts import in_thousandths_of_fen
 from triggers.language.findings import Misfit
-from triggers.language.reading import Reading, validated
+from triggers.language.reading import Reading, no_empty_values, validated
 from triggers.language.shop_model import Caps, ShopModel
 from triggers.language.zones import zone
 
@@ -38,6 +38,7 @@ def shop_of(reading: Reading) -> SharedShop | None:
     """Build the shop of a file; what is wrong goes to the reading, and is left out."""
     assert reading.document is not None  # noqa: S101  the caller has read it
     data = reading.document.root.plain()
+    no_empty_values(reading, reading.document.root)
     model = validated(reading, ShopModel, _FILL)
     return None if model is None else _build(reading, model, data)
 

@@ -27,10 +27,10 @@ from triggers.language.model import Class, Safety
 class Caps(Part):
     """How many messages a customer gets over all rules of a class; ``all``: of every class but notice."""
 
-    marketing: list[Cap] = []
-    member: list[Cap] = []
-    greeting: list[Cap] = []
-    all_: list[Cap] = Field([], alias="all")
+    marketing: list[Cap] = Field(default_factory=list)
+    member: list[Cap] = Field(default_factory=list)
+    greeting: list[Cap] = Field(default_factory=list)
+    all_: list[Cap] = Field(default_factory=list, alias="all")
 
 
 class Active(Part):
@@ -52,8 +52,8 @@ class Copy(Part):
 
     counting: Literal["gsm", "china"] = "gsm"
     max_segments: Annotated[int, Field(ge=1, le=10)] | None = None
-    banned: list[Word] = []
-    promo_words: list[Word] = []
+    banned: list[Word] = Field(default_factory=list)
+    promo_words: list[Word] = Field(default_factory=list)
 
 
 class ShopModel(Part):
@@ -71,9 +71,9 @@ class ShopModel(Part):
     look_ahead: ExactSpan = 0
     history: Span = Duration(days=400, text="400d")
     holdout: Percent = 0.0
-    caps: Caps = Caps()
-    recency: dict[Class, Active] = {}
-    periods: dict[Word, PeriodModel] = {}
-    calendar: dict[Word, list[WallTime]] = {}
-    safety: list[Safety] = []
-    copy_: Copy = Field(Copy(), alias="copy")
+    caps: Caps = Field(default_factory=lambda: Caps.model_validate({}))
+    recency: dict[Class, Active] = Field(default_factory=dict)
+    periods: dict[Word, PeriodModel] = Field(default_factory=dict)
+    calendar: dict[Word, list[WallTime]] = Field(default_factory=dict)
+    safety: list[Safety] = Field(default_factory=list)
+    copy_: Copy = Field(default_factory=Copy, alias="copy")

@@ -1,4 +1,4 @@
-"""A YAML file as a tree of nodes that know where they stand: only what rule files need of YAML, refused where it surprises.
+"""A YAML file as a tree of nodes that know where they stand: what rule files need of YAML, and nothing that surprises.
 
 Read from PyYAML's events rather than its composed nodes: an anchor or alias is refused where it stands, before anything
 is multiplied, and a deeply nested file meets a limit instead of the end of the stack.
@@ -15,7 +15,7 @@ import yaml
 from triggers.language.places import Places, offset_in_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 MAX_BYTES = 200_000
 MAX_DEPTH = 24
@@ -39,10 +39,11 @@ class Node:
     """A scalar, a mapping or a list: ``start`` is its offset in the source.
 
     ``value`` is the plain value of a scalar, a dict of nodes by key, or a list of nodes. ``keys`` holds the offsets of
-    a mapping's keys; ``style`` and ``text`` say how a scalar was written.
+    a mapping's keys; ``style`` and ``text`` say how a scalar was written. ``aside`` are keys of a mapping whose values
+    have a finding and were put aside: nothing more is said about them.
     """
 
-    __slots__ = ("keys", "start", "style", "text", "value")
+    __slots__ = ("aside", "keys", "start", "style", "text", "value")
 
     def __init__(self, start: int, value: Any, style: str = "", text: str = "") -> None:
         self.start = start
@@ -50,6 +51,7 @@ class Node:
         self.style = style
         self.text = text
         self.keys: dict[str, int] = {}
+        self.aside: set[str] = set()
 
     def plain(self) -> Any:
         """Turn the node and everything below it into plain values."""
@@ -144,11 +146,15 @@ def _worded(source: str, error: yaml.MarkedYAMLError) -> tuple[int, str]:
     line_start = source.rfind("\n", 0, offset) + 1
     indent = source[line_start : offset + 1]
     here = source[offset : offset + 1]
+    problem = error.problem or "this cannot be read"
+    if "unexpected end of stream" in problem and error.context_mark:
+        return error.context_mark.index, "this quote is not closed"
+    if "did not find expected key" in problem and source[line_start:offset].rstrip().endswith(("}", "]")):
+        return offset, "nothing may follow a closing bracket; quote the whole value"
     if here == "\t" or ("\t" in indent and not indent.rstrip("\t -").strip()):
         return line_start + max(indent.find("\t"), 0), "a tab; indent with spaces"
     if error.context and "tag" in error.context:
         return error.context_mark.index if error.context_mark else offset, NOT_A_TAG
-    problem = error.problem or "this cannot be read"
     for found, message in _PROBLEMS.items():
         if found in problem:
             return offset, message.format(here=here)
@@ -156,10 +162,9 @@ def _worded(source: str, error: yaml.MarkedYAMLError) -> tuple[int, str]:
 
 
 _PROBLEMS = {
-    "mapping values are not allowed": "a ':' inside a value; quote the whole value",
+    "mapping values are not allowed": "a ':' inside a value; quote the whole value, or check the indentation",
     "could not find expected ':'": "a ':' is missing after a key, or the line is indented too little",
     "cannot start any token": "a value may not start with '{here}'; quote the whole value",
-    "found unexpected end of stream": "a quote is not closed",
     "did not find expected key": "this does not fit what stands above it; check the indentation and the quotes",
     "did not find expected ',' or": "a ',' or a closing bracket is missing",
     "did not find expected '-' indicator": "a list goes on with '-' at the same indentation",
@@ -190,12 +195,11 @@ class _Builder:
         """Handle one event."""
         kind = type(event)
         if kind is yaml.ScalarEvent:
-            self._refuse_marks(event)
-            self._place(self._scalar(event), event)
+            self._place(self._scalar(event) if self._unmarked(event) else None, event)
         elif kind in (yaml.MappingEndEvent, yaml.SequenceEndEvent):
             self.open.pop()
         elif kind in (yaml.MappingStartEvent, yaml.SequenceStartEvent):
-            self._refuse_marks(event)
+            self._unmarked(event)
             node = Node(event.start_mark.index, {} if kind is yaml.MappingStartEvent else [])
             self._place(node, event)
             self.open.append((node, [None]))
@@ -203,7 +207,7 @@ class _Builder:
                 self._stop(event, f"nested deeper than {MAX_DEPTH} levels")
         elif kind is yaml.AliasEvent:
             self.report(event.start_mark.index, f"aliases are refused; write out what *{event.anchor} stands for")
-            self._place(Node(event.start_mark.index, None), event)
+            self._place(None, event)
         elif kind is yaml.DocumentStartEvent:
             self.documents += 1
             if self.documents > 1:
@@ -213,12 +217,14 @@ class _Builder:
         self.report(event.start_mark.index, message)
         raise _Stop
 
-    def _refuse_marks(self, event: Any) -> None:
+    def _unmarked(self, event: Any) -> bool:
+        """Refuse anchors and tags; tell whether the value can be used all the same."""
         start = event.start_mark.index
         if event.anchor is not None:
             self.report(start, f"anchors are refused; write '&{event.anchor}' out where it is used, or quote the value")
         if event.tag is not None:
             self.report(start, NOT_A_TAG)
+        return event.tag is None
 
     def _scalar(self, event: Any) -> Node:
         text = event.value
@@ -232,7 +238,8 @@ class _Builder:
                 value = Decimal(text) if number[1] else int(text)
         return Node(event.start_mark.index, value, style, text)
 
-    def _place(self, node: Node, event: Any) -> None:
+    def _place(self, node: Node | None, event: Any) -> None:
+        """Put a node where it belongs; None stands for a value that was refused."""
         self.nodes += 1
         if self.nodes > MAX_NODES:
             self._stop(event, f"more than {MAX_NODES} values; a file holds one rule")
@@ -241,9 +248,10 @@ class _Builder:
             return
         parent, pending = self.open[-1]
         if isinstance(parent.value, list):
-            parent.value.append(node)
+            if node is not None:
+                parent.value.append(node)
         elif pending[0] is None:
-            pending[0] = self._key(node)
+            pending[0] = self._key(node) if node is not None else ("", 0)
         else:
             key, offset = pending[0]
             pending[0] = None
@@ -258,8 +266,11 @@ class _Builder:
             return "", node.start
         return node.text, node.start
 
-    def _put(self, parent: Node, key: str, offset: int, node: Node) -> None:
+    def _put(self, parent: Node, key: str, offset: int, node: Node | None) -> None:
         if not key:
+            return
+        if node is None:
+            parent.aside.add(key)
             return
         if key in parent.value:
             self.places = self.places or Places(self.source)
@@ -270,15 +281,4 @@ class _Builder:
         parent.keys[key] = offset
 
 
-def walk(node: Node, path: Path = ()) -> Iterator[tuple[Path, Node]]:
-    """Go through a node and everything below it, with the paths."""
-    yield path, node
-    if isinstance(node.value, dict):
-        for key, below in node.value.items():
-            yield from walk(below, (*path, key))
-    elif isinstance(node.value, list):
-        for index, below in enumerate(node.value):
-            yield from walk(below, (*path, index))
-
-
-__all__ = ["Document", "Key", "Node", "Path", "parse", "read", "walk"]
+__all__ = ["Document", "Key", "Node", "Path", "parse", "read"]
