@@ -3,8 +3,10 @@
 from decimal import Decimal, localcontext
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
+from triggers.core import events
 from triggers.core.events import CustomerRegistered, CustomerUpdated, Event, Item, OrderCancelled, OrderPaid
 from triggers.language.expressions import (
     compile_expression,
@@ -210,6 +212,21 @@ def test_other_events_have_their_own_fields() -> None:
     assert holds('event.channel == ""', CustomerRegistered(id="e", customer="c", at=0))
     assert holds("event.consent", CustomerUpdated(id="e", customer="c", at=0, consent=True))
     assert not holds("event.consent", CustomerUpdated(id="e", customer="c", at=0))
+
+
+class Parcel(msgspec.Struct):
+    weight: Decimal
+
+
+class OrderShipped(Event, tag="order.shipped"):
+    parcels: tuple[Parcel, ...] = ()
+
+
+def test_a_field_of_what_may_be_missing_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(events.EVENT_TYPES, "order.shipped", OrderShipped)
+    shipped = OrderShipped(id="e", customer="c", at=0, parcels=(Parcel(weight=Decimal(2)),))
+    assert holds("event.parcels[0].weight == 2 and event.parcels[1].weight == null", shipped)
+    assert not holds("event.parcels[1].weight > 0", shipped)
 
 
 def test_the_fields_are_listed_with_their_types() -> None:
