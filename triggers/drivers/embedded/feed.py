@@ -1,0 +1,202 @@
+"""Follows an input file: its lines enter the log as they are written, or in virtual time as their moments come."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from collections import deque
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+import structlog
+
+from triggers.clock import FastClock
+from triggers.core.events import Event
+from triggers.core.intake import MAX_EVENT_BYTES, Malformed, decode, decode_many
+from triggers.errors import InputUnusable
+from triggers.store.event_log import Arrival
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from triggers.clock import Clock
+    from triggers.store.event_log import Entry, EventLog
+
+LINES_AT_ONCE = 500
+POLL_S = 0.1
+TICK_S = 0.02
+LONGEST_LINE = 8 * MAX_EVENT_BYTES
+"""A line is kept up to this; what is longer is no event anyhow."""
+
+_log = structlog.get_logger("feed")
+
+
+class Line(NamedTuple):
+    """A line of the file, what it means, and the place behind it."""
+
+    body: bytes
+    meaning: Event | Malformed
+    end: int
+
+
+class Tape:
+    """Reads whole lines of a file from a place on, also as it grows; a gzipped file to its end."""
+
+    def __init__(self, path: Path, offset: int) -> None:
+        self.path = path
+        self.offset = offset
+        self.grows = path.suffix != ".gz"
+        self._file = open_input(path)
+        self._file.seek(offset)
+
+    def read(self, *, to_the_end: bool) -> list[tuple[bytes, int]]:
+        """Read the next lines, each with the place behind it; one still being written only if ``to_the_end``."""
+        lines: list[tuple[bytes, int]] = []
+        for line in self._lines():
+            if not line.endswith(b"\n") and self.grows and not to_the_end and len(line) < LONGEST_LINE:
+                self._file.seek(self.offset)
+                break
+            self.offset += len(line)
+            if body := line.strip():
+                lines.append((body, self.offset))
+            if len(lines) >= LINES_AT_ONCE:
+                break
+        return lines
+
+    def shrank(self) -> bool:
+        """Tell whether the file was cut or begun anew, and if so go back to its start."""
+        if not self.grows or self.path.stat().st_size >= self.offset:
+            return False
+        self.offset = 0
+        self._file.close()
+        self._file = open_input(self.path)
+        return True
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _lines(self) -> Iterator[bytes]:
+        try:
+            while line := self._file.readline(LONGEST_LINE):
+                yield line
+        except (OSError, EOFError) as error:
+            raise InputUnusable(f"{self.path} cannot be read on after byte {self.offset}: {error}") from error
+
+
+def open_input(path: Path) -> IO[bytes]:
+    """Open an input file. Raises InputUnusable."""
+    try:
+        return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    except OSError as error:
+        raise InputUnusable(f"the input {path} cannot be read: {error.strerror}") from error
+
+
+def first_moment(path: Path) -> int:
+    """Find when the first event of a log was received, in epoch ms. Raises InputUnusable if it has none."""
+    with open_input(path) as file:
+        for line in file:
+            event = decode(line.strip()) if line.strip() else None
+            if isinstance(event, Event):
+                return moment_of(event, 0)
+    raise InputUnusable(f"{path} holds no event yet; --speed starts its clock at the first one")
+
+
+def moment_of(event: Event | Malformed, before: int) -> int:
+    """Tell when a recorded event entered its log: received_at, or at; what is no event came with the one before."""
+    if isinstance(event, Malformed):
+        return before
+    moment = event.at if event.received_at is None else event.received_at
+    assert isinstance(moment, int), "intake turns times into integers"  # noqa: S101  a broken invariant
+    return max(before, moment)
+
+
+class Feed:
+    """Brings a file into the log, on a thread of its own. ``arrived`` is told what became of each batch."""
+
+    def __init__(
+        self,
+        path: Path,
+        offset: int,
+        log: EventLog,
+        *,
+        clock: Clock,
+        ends: bool,
+        arrived: Callable[[list[Entry]], None],
+        stopping: threading.Event,
+    ) -> None:
+        self._key = str(path.resolve())
+        self._name = path.name
+        self._tape = Tape(path, offset)
+        self._log, self._clock, self._ends = log, clock, ends
+        self._arrived, self._stopping = arrived, stopping
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        """Bring lines in until told to stop, or until the end of a file that does not grow or is not to be followed."""
+        try:
+            if isinstance(self._clock, FastClock):
+                self._replay(self._clock)
+            else:
+                self._follow()
+        finally:
+            self._tape.close()
+
+    def _follow(self) -> None:
+        while not self._stopping.is_set():
+            lines = self._read()
+            if lines:
+                self._enter(lines, None)
+            elif self._at_end():
+                return
+
+    def _replay(self, clock: FastClock) -> None:
+        """Let each line in when the clock comes to its recorded moment; the clock never passes the next one."""
+        waiting: deque[tuple[Line, int]] = deque()
+        last = clock.now()
+        while not self._stopping.is_set():
+            if not waiting:
+                for line in self._read():
+                    last = moment_of(line.meaning, last)
+                    waiting.append((line, last))
+            if waiting:
+                clock.hold(waiting[0][1])
+                self._enter_due(waiting, clock)
+                continue
+            if self._ends or not clock.free_runs:
+                clock.hold(last)
+            else:
+                clock.let_go()
+            self._arrived([])
+            if self._at_end():
+                return
+
+    def _enter_due(self, waiting: deque[tuple[Line, int]], clock: FastClock) -> None:
+        now = clock.free()
+        due: list[tuple[Line, int]] = []
+        while waiting and waiting[0][1] <= now:
+            due.append(waiting.popleft())
+        if due:
+            self._enter([line for line, _ in due], [moment for _, moment in due])
+        else:
+            self._stopping.wait(TICK_S)
+
+    def _read(self) -> list[Line]:
+        found = self._tape.read(to_the_end=self._ends)
+        meanings = decode_many([body for body, _ in found], far_future_ok=not self._clock.virtual)
+        return [Line(body, meaning, end) for (body, end), meaning in zip(found, meanings, strict=True)]
+
+    def _enter(self, lines: Sequence[Line], moments: Sequence[int] | None) -> None:
+        arrivals = [Arrival(line.body, line.meaning, f"{self._name} before byte {line.end}") for line in lines]
+        self._arrived(self._log.append(arrivals, stamps=moments, read_to=(self._key, lines[-1].end)).result())
+
+    def _at_end(self) -> bool:
+        """Tell whether nothing more is to come; else wait for the file to grow."""
+        if self._ends or not self._tape.grows:
+            self.done.set()
+            self._arrived([])
+            return True
+        if self._tape.shrank():
+            _log.warning("the input was cut or begun anew; reading it from its start", input=self._name)
+        self._stopping.wait(POLL_S)
+        return False

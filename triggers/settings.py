@@ -1,0 +1,44 @@
+"""What a service can be told from outside: options of the command line, or ``TRIGGERS_…`` in the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DAY_S = 86_400
+
+
+class Settings(BaseSettings):
+    """The settings of ``triggers run``. Sizes in bytes, times in seconds.
+
+    ``speed`` None is real time; a number runs the input in virtual time, that many times as fast; 0 as fast as it can
+    be read.
+    ``settle_s`` None is 120 in real time and 0 in virtual time (S16).
+    """
+
+    model_config = SettingsConfigDict(env_prefix="TRIGGERS_", extra="forbid", frozen=True)
+
+    rules: Path = Path("rules")
+    db: Path = Path("triggers.db")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65_535)
+    input: Path | None = None
+    speed: float | None = Field(default=None, ge=0, le=10_000_000, allow_inf_nan=False)
+    settle_s: float | None = Field(default=None, ge=0, le=DAY_S, allow_inf_nan=False)
+    exit_at_end: bool = False
+    log_format: Literal["auto", "json", "text"] = "auto"
+
+    max_body: int = Field(default=5_000_000, ge=1_000)
+    max_events_in_body: int = Field(default=20_000, ge=1)
+    max_bodies_waiting: int = Field(default=200, ge=1)
+    max_customers_in_memory: int = Field(default=20_000, ge=1)
+
+    @property
+    def settle_ms(self) -> int:
+        """How long after due a try waits for what is still on its way, in milliseconds."""
+        if self.settle_s is not None:
+            return int(self.settle_s * 1_000)
+        return 120_000 if self.speed is None else 0

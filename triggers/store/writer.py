@@ -1,0 +1,131 @@
+"""The one thread that writes: what is waiting is done in one transaction, and answered after it is on the disk.
+
+A commit costs one sync of the disk however much is in it, so everything that waits is committed together. Each piece of
+work has its own savepoint: one that fails is undone alone and its neighbours are kept.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from triggers.errors import ServiceUnusable
+from triggers.store.database import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+T = TypeVar("T")
+_Item: TypeAlias = "tuple[Callable[[sqlite3.Connection], Any], Future[Any]]"
+
+MAX_IN_A_COMMIT = 256
+
+
+class Writer:
+    """Takes pieces of work from any thread. Start it, submit, close it.
+
+    ``committed`` is told the seconds of each commit; ``failed`` is called once, with the reason, if the disk refuses:
+    after that nothing is taken any more.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        committed: Callable[[float], object] = lambda _seconds: None,
+        failed: Callable[[ServiceUnusable], object] = lambda _error: None,
+    ) -> None:
+        self._path = path
+        self._committed = committed
+        self._failed = failed
+        self._connection = connect(path)
+        self._waiting: deque[_Item] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._fault: ServiceUnusable | None = None
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many pieces of work are not begun yet."""
+        return len(self._waiting)
+
+    def submit(self, work: Callable[[sqlite3.Connection], T]) -> Future[T]:
+        """Have ``work`` done in a transaction; the future is set once that is on the disk, or holds what went wrong."""
+        future: Future[T] = Future()
+        with self._changed:
+            if self._fault is not None or self._closing:
+                future.set_exception(self._fault or ServiceUnusable("the database is closed"))
+                return future
+            self._waiting.append((work, future))
+            self._changed.notify()
+        return future
+
+    def close(self) -> None:
+        """Finish what is waiting, then close the database. Safe to call twice."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while group := self._take():
+            began = time.perf_counter()
+            try:
+                answers = self._commit(group)
+            except (sqlite3.Error, MemoryError) as error:
+                self._give_up(group, error)
+                break
+            self._committed(time.perf_counter() - began)
+            for future, result, fault in answers:
+                if fault is None:
+                    future.set_result(result)
+                else:
+                    future.set_exception(fault)
+        self._connection.close()
+
+    def _take(self) -> list[_Item]:
+        with self._changed:
+            while not self._waiting and not self._closing:
+                self._changed.wait()
+            return [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_IN_A_COMMIT))]
+
+    def _commit(self, group: list[_Item]) -> list[tuple[Future[Any], Any, Exception | None]]:
+        connection = self._connection
+        answers: list[tuple[Future[Any], Any, Exception | None]] = []
+        connection.execute("BEGIN IMMEDIATE")
+        for work, future in group:
+            if not future.set_running_or_notify_cancel():
+                continue
+            connection.execute("SAVEPOINT piece")
+            try:
+                result = work(connection)
+            except Exception as error:
+                if not connection.in_transaction:  # a full or broken disk undid everything
+                    raise sqlite3.OperationalError(str(error)) from error
+                connection.execute("ROLLBACK TO piece")
+                answers.append((future, None, error))
+            else:
+                answers.append((future, result, None))
+            connection.execute("RELEASE piece")
+        connection.execute("COMMIT")
+        return answers
+
+    def _give_up(self, group: list[_Item], error: Exception) -> None:
+        fault = ServiceUnusable(f"the database {self._path} cannot be written: {error}")
+        with self._changed:
+            self._fault = fault
+            rest = [*group, *self._waiting]
+            self._waiting.clear()
+        if self._connection.in_transaction:
+            self._connection.rollback()
+        for _, future in rest:
+            if not future.done():
+                future.set_exception(fault)
+        self._failed(fault)
