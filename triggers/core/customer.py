@@ -80,25 +80,57 @@ class Sent(msgspec.Struct, gc=False, omit_defaults=True, array_like=True):
     answered_at: int | None = None
 
 
+# Most customers of a log have few of these, so what is empty is shared: whoever adds to an empty one replaces it.
+_NO_EVENTS: dict[str, list[AnyEvent]] = {}
+_NO_IDS: list[str] = []
+_NO_WAITS: dict[str, Wait] = {}
+_NO_SENDS: list[Sent] = []
+
+
+def _no_events() -> dict[str, list[AnyEvent]]:
+    return _NO_EVENTS
+
+
+def _no_ids() -> list[str]:
+    return _NO_IDS
+
+
+def _no_waits() -> dict[str, Wait]:
+    return _NO_WAITS
+
+
+def _no_sends() -> list[Sent]:
+    return _NO_SENDS
+
+
 class Customer(msgspec.Struct, gc=False, omit_defaults=True):
     """The state of one customer.
 
-    ``kept`` holds events by type, ordered by occurred_at; ``ahead`` those stamped later than they arrived, whose facts do
-    not count yet; ``seen`` the ids of what is kept; ``waits`` the waiting timers by key; ``sends`` recent sends in order. ``wake`` is the first instant at
-    which a timer wants to be looked at (it may be earlier than needed, never later); ``opened`` the instant up to which
-    slots were opened; ``position`` the last applied log position.
+    ``kept`` holds events by type, ordered by occurred_at, ``seen`` their ids; ``ahead`` holds those stamped later than
+    they arrived, whose facts do not count yet; ``waits`` the waiting timers by key; ``sends`` recent sends in order.
+    ``wake`` is the first instant at which a timer wants to be looked at (it may be earlier than needed, never later);
+    ``opened`` the instant up to which slots were opened; ``position`` the last applied log position; ``asking`` the key
+    of the wait whose question is open.
     """
 
     id: str
     facts: Facts = msgspec.field(default_factory=_nobody)
-    kept: dict[str, list[AnyEvent]] = {}
-    seen: list[str] = []
+    kept: dict[str, list[AnyEvent]] = msgspec.field(default_factory=_no_events)
+    seen: list[str] = msgspec.field(default_factory=_no_ids)
     ahead: tuple[AnyEvent, ...] = ()
-    waits: dict[str, Wait] = {}
-    sends: list[Sent] = []
+    waits: dict[str, Wait] = msgspec.field(default_factory=_no_waits)
+    sends: list[Sent] = msgspec.field(default_factory=_no_sends)
     segments: tuple[str, ...] = ()
     wake: int = NEVER
     opened: int = -1
     position: int = -1
     asking: str | None = None
-    revision: str = ""
+
+    def put(self, key: str, wait: Wait) -> None:
+        """Let a wait begin."""
+        if self.waits:
+            self.waits[key] = wait
+        else:
+            self.waits = {key: wait}
+        if wait.wake < self.wake:
+            self.wake = wait.wake

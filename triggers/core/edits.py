@@ -33,7 +33,7 @@ def _rename(book: Rulebook, customer: Customer, key: str, wait: Wait) -> str:
     fresh = book.renamed[wait.rule] + key[len(wait.rule) :]
     del customer.waits[key]
     wait.rule = book.renamed[wait.rule]
-    customer.waits[fresh] = wait
+    customer.put(fresh, wait)
     return fresh
 
 
@@ -66,4 +66,4 @@ def _still_matches(book: Rulebook, customer: Customer, rule: Rule, wait: Wait, n
     if when.where is not None and not when.where.predicate(trigger, customer.facts, book.shop, now):
         return False
     wait.when_key = rule.when_key
-    return wait.identity == (None if when.per is None else str(getattr(trigger, when.per)))
+    return wait.identity == (None if when.per is None else getattr(trigger, when.per))

@@ -51,7 +51,7 @@ from triggers.core.tries import attempt, command_id, hold, leave
 from triggers.core.waits import arm, cancel, end, late_cancel
 
 if TYPE_CHECKING:
-    from triggers.core.customer import Customer, Wait
+    from triggers.core.customer import Customer, Facts, Wait
     from triggers.core.plans import Plan
     from triggers.core.rulebook import Rulebook
 
@@ -112,12 +112,25 @@ def handle(book: Rulebook, customer: Customer, event: AnyEvent, now: int, out: l
     plan = book.plans[event.__class__]
     if plan.keep_ms and not keep(plan, customer, event, now):
         return
+    facts = None
     if plan.learner is not None or customer.ahead:
         if event.at > now:
-            _handle_ahead(book, plan, customer, event, now, out)
-            return
-        learn(plan, customer, event, now)
-    _set_in_motion(book, plan, customer, event, now, out)
+            facts = _see_ahead(plan, customer, event)
+        else:
+            learn(plan, customer, event, now)
+    if plan.cancellers:
+        if customer.waits:
+            for canceller in plan.cancellers:
+                cancel(book, customer, canceller, event, now, out)
+        if customer.sends and event.at <= customer.sends[-1].at:
+            for canceller in plan.cancellers:
+                late_cancel(customer, canceller, event, now, out)
+    for rule, waves in plan.responders:
+        respond(book, customer, rule, waves, event, out)
+    for armer in plan.armers:
+        arm(book, customer, armer, event, now, out)
+    if facts is not None:
+        customer.facts = facts
 
 
 def remember(book: Rulebook, customer: Customer, event: AnyEvent, now: int) -> None:
@@ -137,34 +150,17 @@ def reconcile(book: Rulebook, customer: Customer, now: int) -> list[Decision]:
     return out
 
 
-def _handle_ahead(
-    book: Rulebook, plan: Plan, customer: Customer, event: AnyEvent, now: int, out: list[Decision]
-) -> None:
-    """Handle an event stamped later than it arrived: its own conditions see its facts, those of others not yet (S7)."""
+def _see_ahead(plan: Plan, customer: Customer, event: AnyEvent) -> Facts:
+    """Let the conditions on an event stamped ahead of its arrival see its facts, those of others not yet (S7).
+
+    Gives the facts to put back when the event is handled.
+    """
     facts = customer.facts
     if plan.learner is not None:
         customer.facts = copied(facts)
         plan.learner(customer.facts, event)
         customer.ahead = (*customer.ahead, event)
-    _set_in_motion(book, plan, customer, event, now, out)
-    customer.facts = facts
-
-
-def _set_in_motion(
-    book: Rulebook, plan: Plan, customer: Customer, event: AnyEvent, now: int, out: list[Decision]
-) -> None:
-    if plan.cancellers:
-        waits, sends = customer.waits, customer.sends
-        late = sends and event.at <= sends[-1].at
-        for canceller in plan.cancellers:
-            if waits:
-                cancel(book, customer, canceller, event, now, out)
-            if late:
-                late_cancel(customer, canceller, event, now, out)
-    for rule, waves in plan.responders:
-        respond(book, customer, rule, waves, event, out)
-    for armer in plan.armers:
-        arm(book, customer, armer, event, now, out)
+    return facts
 
 
 def _try_all(book: Rulebook, customer: Customer, at: int, out: list[Decision]) -> None:

@@ -27,10 +27,16 @@ def keep(plan: Plan, customer: Customer, event: AnyEvent, now: int) -> bool:
     seen = customer.seen
     if name in seen:
         return False
-    seen.append(name)
+    if seen:
+        seen.append(name)
+    else:
+        customer.seen = [name]
     kept = customer.kept.get(plan.type)
     if kept is None:
-        customer.kept[plan.type] = [event]
+        if customer.kept:
+            customer.kept[plan.type] = [event]
+        else:
+            customer.kept = {plan.type: [event]}
         return True
     if not kept or event.at >= kept[-1].at:
         kept.append(event)

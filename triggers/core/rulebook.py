@@ -39,8 +39,9 @@ class Rulebook:
     """Rules, shop and everything derived from them. Never changed once made: an edit makes a new one (S38).
 
     ``removed`` maps a vanished rule's id to the instant it vanished (S36); ``segments`` are given memberships;
-    ``keep_all`` keeps every event for the shop's history, since tomorrow's rules may ask for it; ``settle`` is the time in
-    ms after due before a try (S16).
+    ``keep_all`` keeps every event for the shop's history, since tomorrow's rules may ask for it; ``lateness`` is how long
+    after it occurred an event may still arrive, in ms (None: any time): what only late events would look back at is not
+    kept for longer; ``settle`` is the time in ms after due before a try (S16).
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Rulebook:
         segments: Mapping[str, frozenset[str]] | None = None,
         pins: Pins | None = None,
         keep_all: bool = False,
+        lateness: int | None = None,
         settle: int = 0,
     ) -> None:
         self.shop = shop
@@ -62,6 +64,7 @@ class Rulebook:
         self.segments = dict(segments or {})
         self.pins = pins or Pins()
         self.keep_all = keep_all
+        self.lateness = NEVER if lateness is None else lateness
         self.settle = settle
         self.keepers = {
             rule.waves.keep_as: rule for rule in self.rules.values() if rule.waves and rule.waves.keep_as is not None
@@ -164,7 +167,7 @@ class Rulebook:
         keeps = [0]
         if rule.when and (kind == rule.when.event or any(kind in unless.types for unless in rule.unless)):
             expires = rule.sending.expires.at_most() if rule.sending.expires else 2 * DAY
-            keeps.append(rule.wait.at_most() + expires)
+            keeps.append(min(rule.wait.at_most() + expires, self.lateness))
         if rule.recency and kind in rule.recency.types:
             keeps.append(rule.recency.within.at_most())
         for condition in walk(rule.audience):

@@ -28,8 +28,7 @@ def open_slot(book: Rulebook, customer: Customer, slot: int, out: list[Decision]
         wait = Wait(rule.id, None, slot, slot + _spread(book, customer, rule, name), 0, 0, slot=name)
         wait.expiry = expiry_of(book, rule, wait)
         wait.wake = wait.due + book.settle
-        customer.waits[wait_key(rule.id, None, name)] = wait
-        customer.wake = min(customer.wake, wait.wake)
+        customer.put(wait_key(rule.id, None, name), wait)
         out.append(Armed(customer.id, wait, slot))
     customer.opened = slot
 

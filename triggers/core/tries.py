@@ -153,11 +153,12 @@ def leave(
 def _record(book: Rulebook, customer: Customer, send: Send) -> None:
     """Remember a send for caps and limits, as long as anything may ask for it."""
     mode = "withheld" if send.withheld else "shadow" if send.shadow else "sent"
-    sends = customer.sends
-    sends.append(Sent(send.rule, send.klass, send.at, send.anchor, send.identity, mode, send.wave))
+    sent = Sent(send.rule, send.klass, send.at, send.anchor, send.identity, mode, send.wave)
     oldest = send.at - book.sends_kept_ms
-    if sends[0].at < oldest:
-        customer.sends = [sent for sent in sends if sent.at >= oldest]
+    if customer.sends and customer.sends[0].at >= oldest:
+        customer.sends.append(sent)
+    else:
+        customer.sends = [*(past for past in customer.sends if past.at >= oldest), sent]
 
 
 def _withheld(book: Rulebook, customer: Customer, rule: Rule) -> bool:

@@ -50,8 +50,8 @@ def arm(book: Rulebook, customer: Customer, armer: Armer, event: AnyEvent, now: 
     if armer.per is None:
         identity, key = None, rule.id
     else:
-        identity = str(getattr(event, armer.per))
-        key = armer.prefix + identity
+        identity = getattr(event, armer.per)
+        key = f"{armer.prefix}{identity}"
     if armer.each:
         key = wait_key(rule.id, identity, qualified(event))
     wait = customer.waits.get(key)
@@ -65,9 +65,7 @@ def arm(book: Rulebook, customer: Customer, armer: Armer, event: AnyEvent, now: 
         if cancelling is not None:
             out.append(Ended(customer.id, wait, now, Reason.CANCELLED, type_of(cancelling)))
             return
-    customer.waits[key] = wait
-    if wait.wake < customer.wake:
-        customer.wake = wait.wake
+    customer.put(key, wait)
 
 
 def begin(book: Rulebook, armer: Armer, identity: str | None, event: AnyEvent, now: int) -> Wait:
@@ -137,14 +135,14 @@ def cancel(
     waits = customer.waits
     if canceller.direct:
         per = canceller.per
-        key = canceller.key if per is None else canceller.prefix + str(getattr(event, per, None))
+        key = canceller.key if per is None else f"{canceller.prefix}{getattr(event, per, None)}"
         wait = waits.get(key)
-        if wait is not None and event.at >= wait.anchor:
+        if wait is not None:
             _cancel_one(book, customer, canceller, key, wait, event, now, out)
         return
     for key, wait in list(waits.items()):
         if wait.rule == canceller.rule.id and (
-            not canceller.same or str(getattr(event, canceller.per or "", None)) == wait.identity
+            not canceller.same or getattr(event, canceller.per or "", None) == wait.identity
         ):
             _cancel_one(book, customer, canceller, key, wait, event, now, out)
 
@@ -167,8 +165,7 @@ def _cancel_one(
     if later:
         fresh = begin(book, book.armers[rule.id], wait.identity, later[0], now)
         fresh.later = later[1:] or None
-        customer.waits[key] = fresh
-        customer.wake = min(customer.wake, fresh.wake)
+        customer.put(key, fresh)
         out.append(Armed(customer.id, fresh, now))
 
 
@@ -209,7 +206,7 @@ def killer(
             for event in reversed(customer.kept.get(kind, ())):
                 if event.at < since:
                     break
-                if per is not None and unless.match == "same" and str(getattr(event, per, None)) != wait.identity:
+                if per is not None and unless.match == "same" and getattr(event, per, None) != wait.identity:
                     continue
                 if _kills(book, customer, unless, wait, match, event, now):
                     return event
@@ -223,6 +220,6 @@ def late_cancel(customer: Customer, canceller: Canceller, event: AnyEvent, now: 
             return
         if sent.rule != canceller.rule.id or event.at < sent.anchor or sent.mode != "sent":
             continue
-        if canceller.same and sent.identity != str(getattr(event, canceller.per or "", None)):
+        if canceller.same and sent.identity != getattr(event, canceller.per or "", None):
             continue
         out.append(LateCancel(customer.id, sent.rule, now, type_of(event), event.id))

@@ -14,7 +14,7 @@ from triggers.replay.wakes import Wakes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from triggers.core.events import Event
+    from triggers.core.events import AnyEvent
     from triggers.core.rulebook import Rulebook
 
 
@@ -24,40 +24,86 @@ class Replay:
     ``clock`` is the instant reached, epoch ms: every timer before it has acted, every event up to it has been handled.
     """
 
-    def __init__(self, rulebook: Rulebook, take: Callable[[Decision], None], *, clock: int = -1) -> None:
+    def __init__(
+        self, rulebook: Rulebook, take: Callable[[Decision], None], *, clock: int = -1, in_order: bool = True
+    ) -> None:
         self.rulebook = rulebook
         self.take = take
         self.clock = clock
+        self.in_order = in_order or rulebook.has_slots or rulebook.shares
         self.customers: dict[str, Customer] = {}
+        self._instant: list[AnyEvent] = []  # what arrived at the clock's instant, where nothing is kept of it
         self.ledger = Ledger()
         self.wakes = Wakes()
         self._wanted: dict[str, int] = {}  # the earliest entry in wakes of each customer
         self._notes = rulebook.shares or any(rule.waves for rule in rulebook.rules.values())
 
-    def play(self, events: Iterable[Event]) -> None:
+    def play(self, events: Iterable[AnyEvent]) -> None:
         """Handle events in ascending order of received_at (an integer), letting timers act between them."""
-        plans = self.rulebook.plans
-        idle = set() if self.rulebook.has_slots else {cls for cls, plan in plans.items() if plan.idle}
-        customers, book = self.customers, self.rulebook
+        book, customers, take = self.rulebook, self.customers, self.take
+        in_order, sudden = self.in_order, not book.lateness
+        idle = {cls for cls, plan in book.plans.items() if plan.idle and not book.has_slots}
         for event in events:
-            now: int = event.received_at  # type: ignore[assignment]  an integer after intake
-            if now > self.clock:
-                self._act_before(now)
             if event.__class__ in idle:
                 continue
+            now: int = event.received_at  # type: ignore[assignment]  the reader stamps every event
+            again = now == self.clock
+            if not again:
+                if in_order:
+                    self._act_before(now)
+                self.clock = now
             customer = customers.get(event.customer)
             if customer is None:
                 customer = self.customer(event.customer)
-            out: list[Decision] = []
-            handle(book, customer, event, now, out)
-            if out:
-                self._hand_over(out)
-                self._want(customer)
+            out = advance(book, customer, now) if customer.wake < now else []
+            if sudden:
+                self._handle_sudden(customer, event, now, out, again=again)
+            else:
+                handle(book, customer, event, now, out)
+            if in_order:
+                if out:
+                    self._hand_over(out)
+                    self._want(customer)
+            else:
+                for decision in out:
+                    take(decision)
+
+    def _handle_sudden(
+        self, customer: Customer, event: AnyEvent, now: int, out: list[Decision], *, again: bool
+    ) -> None:
+        """Handle an event of a log without late ones: only what arrived at its own instant can be its double or cancel it.
+
+        Nothing is kept for what cannot come, so the customer is lent the other events of the instant.
+        """
+        if not again:
+            self._instant = [event]
+            handle(self.rulebook, customer, event, now, out)
+            return
+        others = [other for other in self._instant if other.customer == customer.id]
+        if any(other.id == event.id and other.source == event.source for other in others):
+            return
+        self._instant.append(event)
+        lent: dict[str, list[AnyEvent]] = {}
+        for other in others:
+            plan = self.rulebook.plans[other.__class__]
+            if not plan.keep_ms:
+                lent.setdefault(plan.type, []).append(other)
+        if lent:
+            customer.kept = customer.kept | lent
+        handle(self.rulebook, customer, event, now, out)
+        if lent:
+            customer.kept = {kind: kept for kind, kept in customer.kept.items() if kind not in lent}
 
     def run_until(self, until: int) -> None:
         """Let the timers of all instants before ``until`` act."""
-        if until > self.clock:
+        if self.in_order:
             self._act_before(until)
+            return
+        for customer in self.customers.values():
+            if customer.wake < until:
+                for decision in advance(self.rulebook, customer, until):
+                    self.take(decision)
+        self.clock = max(self.clock, until)
 
     def customer(self, name: str) -> Customer:
         """Find a customer, or make them known now."""
@@ -66,7 +112,7 @@ class Replay:
             found = self.customers[name] = Customer(id=name, opened=self.clock - 1)
         return found
 
-    def remember(self, event: Event) -> None:
+    def remember(self, event: AnyEvent) -> None:
         """Let a customer's past be known: facts and history that never arm."""
         customer = self.customer(event.customer)
         remember(self.rulebook, customer, event, self.clock)
