@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from triggers.core.times import MINUTE, wall_text
 
@@ -12,14 +12,19 @@ if TYPE_CHECKING:
 
     from triggers.core.decisions import Send
     from triggers.core.times import Zone
+    from triggers.language.tree import Path
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One expected send: what is None was not written and matches anything. ``at`` in epoch ms, exact to the minute."""
+    """One expected send, at a path of its file: what is None was not written and matches anything.
 
-    line: int
-    column: int
+    ``at`` is in epoch ms, exact to the minute.
+    """
+
+    KEYS: ClassVar = ("to", "rule", "variant", "coupon", "wave", "text_has", "withheld")
+
+    path: Path
     at: int | None = None
     to: str | None = None
     rule: str | None = None
@@ -64,19 +69,19 @@ class Wanted:
         return " ".join(parts) + (f" with {', '.join(with_parts)}" if with_parts else "")
 
 
-def pair(wanted: Sequence[Wanted], sends: Sequence[Send]) -> dict[int, int]:
-    """Give as many expectations as possible a send of their own: expectation index -> send index.
+def pair(fits: Sequence[Sequence[int]]) -> dict[int, int]:
+    """Give as many as possible one of their own: from what each would take to index -> what it gets.
 
     A maximum matching by augmenting paths: an expectation that says little never takes the send of one that says more.
     """
-    fits = [[i for i, send in enumerate(sends) if not one.differences(send)] for one in wanted]
     owner: dict[int, int] = {}
-    for index in range(len(wanted)):
-        _place(index, fits, owner, set())
+    for index in range(len(fits)):
+        _place(index, fits, owner)
     return {index: send for send, index in owner.items()}
 
 
-def _place(index: int, fits: Sequence[Sequence[int]], owner: dict[int, int], tried: set[int]) -> bool:
+def _place(index: int, fits: Sequence[Sequence[int]], owner: dict[int, int]) -> None:
+    tried: set[int] = set()
     path: list[tuple[int, int]] = []  # explicit stack: a test may expect thousands of sends
     stack = [(index, iter(fits[index]))]
     while stack:
@@ -91,9 +96,8 @@ def _place(index: int, fits: Sequence[Sequence[int]], owner: dict[int, int], tri
         path.append((current, send))
         if send not in owner:
             owner.update({s: i for i, s in path})
-            return True
+            return
         stack.append((owner[send], iter(fits[owner[send]])))
-    return False
 
 
 def nearest(one: Wanted, sends: Sequence[Send]) -> Send | None:

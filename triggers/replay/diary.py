@@ -28,8 +28,9 @@ _LEAVING = (Reason.SENT, Reason.WITHHELD, Reason.WOULD_SEND)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the diary. ``kind`` is event, ignored, waits, held, ended, sent, withheld, would send or late cancel.
+    """One line of the diary.
 
+    ``kind`` is event, ignored, edit, waits, restarts, held, ended, sent, withheld, would send, late cancel or waiting.
     ``at`` is when it happened, epoch ms; ``wait`` what it happened to, if it is about a wait.
     """
 
@@ -50,6 +51,8 @@ class Diary:
         self.only = only
         self.entries: list[Entry] = []
         self.dropped = 0
+        self._leaving: Send | None = None
+        self._anchors: dict[int, tuple[Wait, int]] = {}  # by identity of the wait, which is kept so that it stays one
 
     def take(self, book: Rulebook, decision: Decision) -> None:
         """Note a decision; the customer must still be in the state that it was made in."""
@@ -57,9 +60,26 @@ class Diary:
             return
         if self.only is not None and decision.customer != self.only:
             return
-        if isinstance(decision, Ended) and decision.reason in _LEAVING:
-            return  # its Send says more
+        if isinstance(decision, Send):
+            self._leaving = decision  # the end of its wait comes next
+            return
+        if isinstance(decision, Armed):
+            self._anchors[id(decision.wait)] = (decision.wait, decision.wait.anchor)
+        elif isinstance(decision, Ended | Postponed):
+            self._note_restart(book, decision)
         self._note(self._entry(book, decision))
+
+    def edited(self, at: int, rule: str, text: str) -> None:
+        """Note that a rule file was changed."""
+        self._note(Entry(at, "edit", "", rule, text))
+
+    def _note_restart(self, book: Rulebook, decision: Ended | Postponed) -> None:
+        """Note that a wait has begun anew since the last entry on it: a further match moved its anchor (S10)."""
+        wait = decision.wait
+        _, anchor = self._anchors.get(id(wait), (wait, wait.anchor))
+        if wait.anchor != anchor:
+            self._anchors[id(wait)] = (wait, wait.anchor)
+            self._note(Entry(decision.at, "restarts", decision.customer, wait.rule, wait_words(book, wait), wait))
 
     def saw(self, book: Rulebook, event: Event, *, history: bool = False) -> None:
         """Note an event, before it is handled."""
@@ -98,22 +118,30 @@ class Diary:
         else:
             self.dropped += 1
 
-    def _entry(self, book: Rulebook, decision: Armed | Ended | Postponed | LateCancel | Send) -> Entry:
-        if isinstance(decision, Send):
-            kind = "would send" if decision.shadow else "withheld" if decision.withheld else "sent"
-            return Entry(decision.at, kind, decision.customer, decision.rule, send_words(decision), None, kind)
+    def _entry(self, book: Rulebook, decision: Armed | Ended | Postponed | LateCancel) -> Entry:
         if isinstance(decision, LateCancel):
             text = f"{decision.event} {decision.event_id} would have cancelled, the message had left"
             return Entry(decision.at, "late cancel", decision.customer, decision.rule, text)
         wait, customer = decision.wait, self.customers.get(decision.customer)
+        if isinstance(decision, Ended) and decision.reason in _LEAVING and self._leaving is not None:
+            kind, text = str(decision.reason), send_words(self._leaving)
+            return Entry(decision.at, kind, decision.customer, wait.rule, text, wait, kind)
         if isinstance(decision, Armed):
             text = wait_words(book, wait)
             return Entry(decision.at, "waits", decision.customer, wait.rule, text, wait)
         why = explain(book, customer, decision) if customer is not None else str(decision.reason)
         if isinstance(decision, Ended):
             return Entry(decision.at, "ended", decision.customer, wait.rule, why, wait, decision.words)
-        until = "" if decision.until >= NEVER else f", tried again {wall_text(book.shop.zone, decision.until)}"
-        return Entry(decision.at, "held", decision.customer, wait.rule, f"{why}{until}", wait, str(decision.reason))
+        label = str(decision.reason)
+        return Entry(decision.at, "held", decision.customer, wait.rule, why + _next_try(book, decision), wait, label)
+
+
+def _next_try(book: Rulebook, held: Postponed) -> str:
+    if held.until >= NEVER:
+        return ""
+    if held.until >= held.wait.expiry:
+        return f", too late from {wall_text(book.shop.zone, held.wait.expiry)} on"
+    return f", tried again {wall_text(book.shop.zone, held.until)}"
 
 
 def wait_words(book: Rulebook, wait: Wait) -> str:
@@ -134,14 +162,22 @@ def wait_words(book: Rulebook, wait: Wait) -> str:
 
 def still_waiting(book: Rulebook, customer: Customer) -> list[Entry]:
     """Tell what a customer's timers wait for now, by the instant of the next try."""
-    zone, entries = book.shop.zone, []
+    entries = []
     for wait in sorted(customer.waits.values(), key=lambda each: (each.wake, each.rule, each.identity or "")):
-        tried = f", tried next {wall_text(zone, wait.wake)}" if wait.due != wait.wake < NEVER else ""
-        held = f", held back: {wait.held}" if wait.held else ""
-        aside = ", set aside: its rule is gone" if wait.rule in book.removed else ""
-        text = f"{wait_words(book, wait)}{tried}{held}{aside}"
+        text = f"{wait_words(book, wait)}{state_words(book, wait)}"
         entries.append(Entry(wait.wake, "waiting", customer.id, wait.rule, text, wait, wait.held or None))
     return entries
+
+
+def state_words(book: Rulebook, wait: Wait) -> str:
+    """Say what holds a waiting timer back, and when it is tried next."""
+    zone = book.shop.zone
+    held = f", held back: {wait.held}" if wait.held else ""
+    if wait.rule in book.removed:
+        return f", set aside because its file is gone, until {wall_text(zone, wait.wake)}"
+    if wait.wake >= wait.expiry:
+        return f"{held}, too late from {wall_text(zone, wait.expiry)} on"
+    return f"{held}, tried next {wall_text(zone, wait.wake)}" if wait.due != wait.wake < NEVER else held
 
 
 def send_words(send: Send) -> str:

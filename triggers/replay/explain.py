@@ -35,6 +35,8 @@ def explain(book: Rulebook, customer: Customer, outcome: Outcome) -> str:
     ``customer`` must be in the state at the moment of the decision; what the state no longer holds is taken from the
     decision's own detail.
     """
+    if outcome.reason is Reason.WINDOW:
+        return "window closed"
     rule = book.rules.get(outcome.wait.rule)
     teller = _TELLERS.get(outcome.reason)
     told = teller(book, customer, rule, outcome) if rule is not None and teller is not None else ""
@@ -168,11 +170,6 @@ def _yielded(book: Rulebook, customer: Customer, rule: Rule, outcome: Outcome) -
     return f"to {rival.id} (priority {rival.priority} over {rule.priority}){opens}"
 
 
-def _window(book: Rulebook, customer: Customer, rule: Rule, outcome: Outcome) -> str:
-    del book, customer, rule, outcome
-    return "closed now"
-
-
 def _paused(book: Rulebook, customer: Customer, rule: Rule, outcome: Outcome) -> str:
     del book, customer, outcome
     return f"the rule is {rule.status}"
@@ -207,7 +204,6 @@ _TELLERS: dict[Reason, Teller] = {
     Reason.COUPON_NOT_USABLE: _coupon,
     Reason.PER_CUSTOMER: _per_customer,
     Reason.CAPPED: _capped,
-    Reason.WINDOW: _window,
     Reason.PAUSED: _paused,
     Reason.YIELDED: _yielded,
 }
