@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
-from triggers.core.times import Duration
 from triggers.language.findings import Misfit
 from triggers.language.times import duration
+
+if TYPE_CHECKING:
+    from triggers.core.times import Duration
 
 FEN_1000 = 100_000
 """1/1000 fen in a yuan."""

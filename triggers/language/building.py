@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from triggers.language.shop import SharedShop
     from triggers.language.tree import Path
 
-ACTIVITY = tuple(name for name in EVENT_TYPES if name.startswith(("order.", "favorite.")) or name == "customer.registered")
+ACTIVITY = tuple(name for name in EVENT_TYPES if name.startswith(("order.", "favorite.", "customer.registered")))
 """What counts as a sign of life where the shop does not say it for the class."""
 
 
@@ -56,7 +56,8 @@ class Building:
         if self.rule.class_ in ("greeting", "notice"):
             for word in self.shop.promo_words:
                 if (place := texts.find_word(folded, word.casefold())) >= 0:
-                    self.reading.warn(path, f"'{word}' in a {self.rule.class_}; promotions are of class marketing", place)
+                    message = f"'{word}' in a {self.rule.class_}; promotions are of class marketing"
+                    self.reading.warn(path, message, place)
         if long := texts.too_long(parsed, gaps, self.shop, opt_out=self.rule.class_ != "notice"):
             self.reading.warn(path, long)
 
@@ -134,10 +135,8 @@ def _unless(building: Building) -> tuple[Unless, ...]:
         if when.per != "customer" and part.match == "same" and when.per in event_fields(when.event):
             for place, name in enumerate(part.event):
                 if when.per not in event_fields(name):
-                    building.reading.error(
-                        (*path, "event", place),
-                        f"{name} has no '{when.per}', so it cannot be matched to the waiting one; write 'match: customer'",
-                    )
+                    message = f"{name} has no '{when.per}', so it cannot be matched to the waiting one"
+                    building.reading.error((*path, "event", place), f"{message}; write 'match: customer'")
         where = expression(building, (*path, "where"), part.where, part.event) if part.where is not None else None
         built.append(Unless(tuple(part.event), where, part.match))
     return tuple(built)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from triggers.language.tree import Path
 
 _NOTHING = All(())
+_KINDS = ("all", "any", "not", "did", "in")
+_FIELDS = {"all": "all_", "any": "any_", "not": "not_", "in": "in_"}
 
 
 def expression(building: Building, path: Path, text: str, events: Sequence[str]) -> Where | None:
@@ -33,18 +35,18 @@ def expression(building: Building, path: Path, text: str, events: Sequence[str])
 
 def condition(building: Building, path: Path, part: model.Condition) -> Condition:
     """Build a condition; one that is wrong is reported, and replaced by one that always holds."""
-    kinds = [
-        name for name, value in (("all", part.all_), ("any", part.any_), ("not", part.not_), ("did", part.did), ("in", part.in_))
-        if value is not None
-    ]
+    kinds = [name for name in _KINDS if getattr(part, _FIELDS.get(name, name)) is not None]
     if part.where is not None and kinds != ["did"]:
         kinds.append("where")
     if len(kinds) != 1:
         _not_one_kind(building, path, kinds)
-        if not kinds:
-            return _NOTHING
+        return _NOTHING
     if kinds[0] != "did":
         _only_with_did(building, path, part)
+    return _of_kind(building, path, part)
+
+
+def _of_kind(building: Building, path: Path, part: model.Condition) -> Condition:
     if part.all_ is not None:
         return All(tuple(condition(building, (*path, "all", i), each) for i, each in enumerate(part.all_)))
     if part.any_ is not None:
@@ -53,17 +55,17 @@ def condition(building: Building, path: Path, part: model.Condition) -> Conditio
         return Not(condition(building, (*path, "not"), part.not_))
     if part.did is not None:
         return _did(building, path, part)
-    if part.in_ is not None:
+    if part.where is None:
+        assert part.in_ is not None  # noqa: S101  the only kind left
         building.segments_asked.append(((*path, "in"), part.in_))
         return In(part.in_)
-    assert part.where is not None  # noqa: S101  the only kind left
     return expression(building, (*path, "where"), part.where, building.trigger) or _NOTHING
 
 
 def _not_one_kind(building: Building, path: Path, kinds: list[str]) -> None:
     if not kinds:
         if not any(building.reading.spoken_of((*path, key)) for key in ("where", "did", "in", "all", "any", "not")):
-            building.reading.error(path, "say what: 'where', 'did', 'in', 'all', 'any' or 'not'")
+            building.reading.error(path, "say what: where, did, in, all, any or not")
     else:
         building.reading.key_error(
             (*path, kinds[-1]), f"'{kinds[0]}' and '{kinds[-1]}' side by side; list them under 'all:' or 'any:'"
@@ -95,10 +97,8 @@ def _without(building: Building, path: Path, part: model.Condition, events: Sequ
     for name in (*events, *without.event):
         fields = event_fields(name)
         if without.match not in fields:
-            building.reading.error(
-                (*path, "without", "match"),
-                f"{name} has no field '{without.match}'{did_you_mean(without.match, fields)}",
-            )
+            message = f"{name} has no field '{without.match}'{did_you_mean(without.match, fields)}"
+            building.reading.error((*path, "without", "match"), message)
     return Without(tuple(without.event), without.match, without.within)
 
 

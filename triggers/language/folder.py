@@ -15,7 +15,7 @@ from triggers.language.model import RuleModel
 from triggers.language.places import Places
 from triggers.language.reading import Reading, from_plain, no_empty_values, validated
 from triggers.language.shop import SharedShop, shop_of
-from triggers.language.tree import read
+from triggers.language.tree import MAX_BYTES, read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SHOP_FILE = "_shop.yaml"
 ENDINGS = (".yaml", ".yml")
 MAX_FILES = 2_000
+_MAX_READ = MAX_BYTES + 1
 
 _FILL = {
     "rule": "v1", "id": "rule", "title": "rule", "status": "draft", "class": "marketing", "send": {"text": "…"}
@@ -54,7 +55,8 @@ class RuleFile:
 class Loaded:
     """A folder of rules: those that are without an error, and all findings.
 
-    ``shop`` is None, and ``rules`` are empty, while ``_shop.yaml`` has errors. ``revision`` names the content of all files.
+    ``shop`` is None, and ``rules`` are empty, while ``_shop.yaml`` has errors. ``revision`` names the content of all
+    files.
     """
 
     rules: tuple[Rule, ...]
@@ -100,9 +102,7 @@ def load(folder: FilePath, *, since: int = 0, today: int | None = None) -> Loade
     shop_reading, shop = _shop(folder, contents[SHOP_FILE])
     lint_shop = shop or _stand_in()
     salt = _bytes(contents[SHOP_FILE])
-    drafts = [
-        _draft(folder, name, contents[name], lint_shop, since=since, salt=salt) for name in names
-    ]
+    drafts = [_draft(folder, name, contents[name], lint_shop, since=since, salt=salt) for name in names]
     lint.across([draft for draft in drafts if draft.model is not None], lint_shop, today)
     usable = shop is not None and not shop_reading.faulty
     good = [draft for draft in drafts if draft.rule is not None and not draft.reading.faulty]
@@ -133,18 +133,15 @@ def _names(folder: FilePath) -> list[str]:
 def _content(path: FilePath) -> bytes | str:
     """Read a file; a text tells why that was not possible."""
     if path.is_dir():
-        return "this is a folder; a rule is a file"
+        return "a folder where a rule file is expected; rename it"
     try:
         with path.open("rb") as file:
-            return file.read(MAX_READ)
+            return file.read(_MAX_READ)
     except FileNotFoundError:
-        return f"there is no {path.name}" + ("; it holds name and timezone of the shop" if path.name == SHOP_FILE else "")
+        mend = "; it holds name and timezone of the shop" if path.name == SHOP_FILE else ""
+        return f"there is no {path.name}{mend}"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-
-
-MAX_READ = 200_001
-"""One byte more than a file may have."""
 
 
 def _bytes(content: bytes | str) -> bytes:
@@ -176,9 +173,7 @@ def _stand_in() -> SharedShop:
     return build_shop({"shop": "v1", "name": "Shop", "timezone": "UTC"})
 
 
-def _draft(
-    folder: FilePath, name: str, content: bytes | str, shop: SharedShop, *, since: int, salt: bytes
-) -> Draft:
+def _draft(folder: FilePath, name: str, content: bytes | str, shop: SharedShop, *, since: int, salt: bytes) -> Draft:
     reading = _read(str(folder / name), content)
     draft = Draft(reading, name.rpartition(".")[0])
     if reading.document is not None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from decimal import Decimal
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, StringConstraints, WithJsonSchema
 
@@ -13,6 +12,9 @@ from triggers.core.events import EVENT_TYPES
 from triggers.core.times import Duration
 from triggers.language import amounts, times
 from triggers.language.findings import Misfit, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 T = TypeVar("T")
 
@@ -85,6 +87,16 @@ def _offset(value: object) -> int:
     return -span.days if text.startswith("-") else span.days
 
 
+def _case_time(text: str) -> str:
+    times.case_time(text)
+    return text
+
+
+def _case_start(text: str) -> str:
+    times.wall_time(text)
+    return text
+
+
 _DURATION_SCHEMA = {
     "type": "string",
     "description": f"{times.FORMS}; or ISO 8601: P3D",
@@ -115,9 +127,9 @@ Moment = Annotated[times.WallTime, PlainValidator(_text(times.moment)), WithJson
 Clock = Annotated[int, PlainValidator(_text(times.clock)), WithJsonSchema({"type": "string", "examples": ["10:00"]})]
 WindowSpan = Annotated[tuple[int, int], PlainValidator(_text(times.span)), WithJsonSchema(_SPAN_SCHEMA)]
 WindowSpans = Annotated[list[WindowSpan], BeforeValidator(_listed), _one_or_many(_SPAN_SCHEMA)]
-CaseTime = Annotated[str, PlainValidator(_text(lambda text: times.case_time(text) and text)), WithJsonSchema(_CASE_TIME_SCHEMA)]
+CaseTime = Annotated[str, PlainValidator(_text(_case_time)), WithJsonSchema(_CASE_TIME_SCHEMA)]
 """A time in a test, kept as it is written."""
-CaseStart = Annotated[str, PlainValidator(_text(lambda text: times.wall_time(text) and text)), WithJsonSchema(_WALL_SCHEMA)]
+CaseStart = Annotated[str, PlainValidator(_text(_case_start)), WithJsonSchema(_WALL_SCHEMA)]
 Percent = Annotated[
     float, PlainValidator(amounts.percent), WithJsonSchema({"type": "string", "pattern": r"^[0-9.]+\s*%$"})
 ]
@@ -133,10 +145,8 @@ RecencySpan = Annotated[
 ]
 """A duration, or None for ``off``."""
 DayOffset = Annotated[
-    int, PlainValidator(_offset), WithJsonSchema({"type": "string", "pattern": "^[+-]?[0-9]+[dw]$", "examples": ["-1d"]})
+    int,
+    PlainValidator(_offset),
+    WithJsonSchema({"type": "string", "pattern": "^[+-]?[0-9]+[dw]$", "examples": ["-1d"]}),
 ]
-Days = Annotated[
-    list[Any],
-    BeforeValidator(_listed),
-    WithJsonSchema({"anyOf": [{"type": ["string", "integer"]}, {"type": "array", "items": {"type": ["string", "integer"]}}]}),
-]
+Days = Annotated[list[Any], BeforeValidator(_listed), _one_or_many({"type": ["string", "integer"]})]

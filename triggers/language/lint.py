@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
 FACTS = (*PROFILE, "registered_at", "orders_paid", "total_paid", "last_paid_at", "unsubscribed")
 """What a test may tell of a customer beforehand."""
 
+
 def within(building: Building, name: str) -> None:
     """Check a rule by itself."""
     rule, reading = building.rule, building.reading
     if name and rule.id != name:
-        reading.error(("id",), f"id '{rule.id}' and file name '{_file_name(reading)}' differ; the id is what timers belong to")
+        message = f"id '{rule.id}' and file name '{_file_name(reading)}' differ; the id is what timers belong to"
+        reading.error(("id",), message)
     if rule.renamed_from == rule.id:
         reading.error(("renamed_from",), "this is the id that the rule has")
     for index, safety in enumerate(rule.stop_if or ()):
@@ -81,7 +84,8 @@ def _check_feed(reading: Reading, path: Path, item: Feed, *, feeding: bool) -> N
     kinds = [key for key in ("event", "edit", "status", "remove", "restore") if getattr(item, key) is not None]
     wanted = ("event", "edit", "status", "remove", "restore") if feeding else ("event",)
     if len(kinds) != 1 or kinds[0] not in wanted:
-        reading.error(path, f"write one of {', '.join(wanted)}" if feeding else "history holds events: write 'event: …'")
+        message = f"write one of {', '.join(wanted)}" if feeding else "history holds events: write 'event: …'"
+        reading.error(path, message)
         return
     if item.event is not None:
         _check_event(reading, path, item.event, item.fields)
@@ -147,7 +151,8 @@ def _check_segments(building: Building, keepers: Mapping[str, str]) -> None:
 def _check_names(building: Building, by_id: Mapping[str, Draft]) -> None:
     rule, reading = building.rule, building.reading
     if rule.renamed_from is not None and rule.renamed_from in by_id and rule.renamed_from != rule.id:
-        reading.error(("renamed_from",), f"'{rule.renamed_from}' is still there: {by_id[rule.renamed_from].reading.path}")
+        there = by_id[rule.renamed_from].reading.path
+        reading.error(("renamed_from",), f"'{rule.renamed_from}' is still there: {there}")
     for index, case in enumerate(rule.tests):
         for place, name in enumerate(case.with_rules):
             if name not in by_id or name == rule.id:
@@ -169,7 +174,8 @@ def _check_caps(building: Building, rule: Rule, shop: SharedShop) -> None:
     for name, each in caps.items():
         for number, within_ in each:
             if not number:
-                building.reading.warn(("class",), f"the cap '0 / {within_.text}' of '{name}' never lets this rule through")
+                cap = f"the cap '0 / {within_.text}' of '{name}'"
+                building.reading.warn(("class",), f"{cap} never lets this rule through")
     if rule.waves is not None and len(rule.waves.waves) > 1:
         _check_chain(building, rule, [cap for each in caps.values() for cap in each], shop)
 
@@ -180,11 +186,12 @@ def _check_chain(building: Building, rule: Rule, caps: Sequence[Cap], shop: Shar
     often = rule.limits.per_customer
     singles = [within_ for number, within_ in caps if number == 1]
     waves = rule.waves.waves
-    for index, (before, wave) in enumerate(zip(waves, waves[1:], strict=False), start=1):
+    for index, (before, wave) in enumerate(pairwise(waves), start=1):
         sending_ = wave.sending or rule.sending
         late = shop.zone.add(wave.slot, sending_.expires) if sending_.expires else shop.zone.midnight(wave.slot, 1)
         path: Path = ("waves", "list", index)
-        if often is not None and often[0] == 1 and (often[1] is None or shop.zone.add(before.slot, often[1]) >= late):
+        span = often[1] if often else None
+        if often and often[0] == 1 and (span is None or shop.zone.add(before.slot, span) >= late):
             building.reading.warn(path, "'per_customer' never lets this wave follow the one before")
         elif any(shop.zone.add(before.slot, single) >= late for single in singles):
             building.reading.warn(path, f"the caps of '{rule.klass}' never let this wave follow the one before")
@@ -194,4 +201,6 @@ def _check_holidays(building: Building, shop: SharedShop, today: int) -> None:
     for path, name in building.holidays:
         days = shop.calendar.get(name, ())
         if name in shop.calendar and not any(today <= day <= today + 366 for day in days):
-            building.reading.warn(path, f"'{name}' has no date in the next twelve months; run 'triggers rules calendar'")
+            building.reading.warn(
+                path, f"'{name}' has no date in the next twelve months; run 'triggers rules calendar'"
+            )

@@ -10,11 +10,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from triggers.language.cases_model import Case
+from triggers.language.cases_model import Case  # noqa: TC001  pydantic reads the annotations at run time
 from triggers.language.kinds import (
     MAX_LIST,
-    Days,
     DayOffset,
+    Days,
     EventName,
     EventNames,
     ExactSpan,

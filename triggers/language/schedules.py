@@ -5,13 +5,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from triggers.core.times import DAY, SECOND, civil, days_of, month_length, weekday
+from triggers.core.times import DAY, SECOND, civil, month_length, weekday
 from triggers.language.findings import Misfit
 
 if TYPE_CHECKING:
@@ -96,17 +95,3 @@ def check_cron(line: str) -> str:
     except CronSimError as error:
         raise Misfit(f"'{line}' is not a cron line: {error}") from error
     return line
-
-
-def ascending(instants: Sequence[int]) -> bool:
-    """Tell whether each is later than the one before."""
-    return all(before < after for before, after in pairwise(instants))
-
-
-def date_text(day: int) -> str:
-    """Write a day (since 1970-01-01) as a date."""
-    year, month, of_month = civil(day)
-    return f"{year:04d}-{month:02d}-{of_month:02d}"
-
-
-__all__ = ["Cron", "Dates", "Every", "ascending", "check_cron", "cron", "date_text", "days_of"]

@@ -108,7 +108,7 @@ def _days(building: Building, path: Path, days: list[Any]) -> frozenset[int]:
         try:
             found.add(weekday(str(day)))
         except Misfit as error:
-            building.reading.error((*path, index), f"{error.message}; or write all or workdays")
+            building.reading.error((*path, index), f"{error.message.rstrip('?')}; or write all or workdays")
     return frozenset(found) or _ALL_DAYS
 
 
@@ -136,7 +136,14 @@ def _variants(building: Building, parts: Parts, gaps: texts.Gaps) -> tuple[Varia
 
 
 def _variant(
-    building: Building, path: Path, name: str, text: str, gaps: texts.Gaps, *, share: float = 1.0, until: int | None = None
+    building: Building,
+    path: Path,
+    name: str,
+    text: str,
+    gaps: texts.Gaps,
+    *,
+    share: float = 1.0,
+    until: int | None = None,
 ) -> Variant:
     parsed, misfits = texts.parse(text, gaps)
     for misfit in misfits:
@@ -154,7 +161,8 @@ def _check_shares(building: Building, path: Path, variants: list[model.Variant])
         missing = next(i for i, variant in enumerate(variants) if variant.share is None)
         building.reading.error((*path, missing), "'share' is missing; give all variants a share, or none")
     elif abs(sum(shares) - _WHOLE_SHARE) > _SHARE_SLACK:
-        building.reading.error((*path, 0, "share"), f"the shares make {100 * sum(shares):g}% together; they must make 100%")
+        message = f"the shares make {100 * sum(shares):g}% together; they must make 100%"
+        building.reading.error((*path, 0, "share"), message)
 
 
 def _check_ids(building: Building, path: Path, ids: Iterable[str]) -> None:

@@ -25,7 +25,7 @@ _FILL = {"shop": "v1", "name": "Shop", "timezone": "UTC"}
 
 @dataclass(frozen=True, slots=True)
 class SharedShop(Shop):
-    """The core's shop with what only the reading of rules needs: ``calendar`` in days since 1970-01-01, and ``copy``."""
+    """The core's shop with what only the reading of rules needs; ``calendar`` in days since 1970-01-01."""
 
     calendar: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     banned: tuple[str, ...] = ()

@@ -21,7 +21,7 @@ from triggers.language.kinds import (
     Word,
     Yuan,
 )
-from triggers.language.model import Class, Safety
+from triggers.language.model import Class, Safety  # noqa: TC001  pydantic reads the annotations at run time
 
 
 class Caps(Part):

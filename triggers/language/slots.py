@@ -34,7 +34,8 @@ def schedule(building: Building, part: model.Schedule) -> Schedule:
     if part.spread is not None and part.spread > DAY:
         building.reading.error((*_PATH, "spread"), "longer than a day")
     if kind != "cron" and part.at is None:
-        building.reading.error(_PATH, "'at' is missing in 'schedule'" if kinds else "say when: 'at', 'every', 'holiday' or 'cron'")
+        message = "'at' is missing in 'schedule'" if kinds else "say when: at, every, holiday or cron"
+        building.reading.error(_PATH, message)
         return _NO_SLOT
     try:
         return _BUILDERS[kind](building, part)
@@ -86,7 +87,8 @@ def _holiday(building: Building, part: model.Schedule) -> Schedule:
         building.holidays.append(((*_PATH, "holiday", index), name))
         if name not in calendar:
             guess = did_you_mean(name, calendar) or (f"; known: {', '.join(calendar)}" if calendar else "")
-            building.reading.warn((*_PATH, "holiday", index), f"'{name}' has no date in the calendar of _shop.yaml{guess}")
+            message = f"'{name}' has no date in the calendar of _shop.yaml{guess}"
+            building.reading.warn((*_PATH, "holiday", index), message)
         instants += [zone.instant((day + (part.offset or 0)) * DAY + of_day) for day in days]
     return Dates(instants)
 

@@ -143,9 +143,7 @@ def too_long(text: Text, gaps: Gaps, shop: Shop, *, opt_out: bool) -> str | None
         return None
     size = length(message, shop.counting)
     with_what = "with signature and opt-out" if opt_out else "with signature"
-    return (
-        f"about {size} characters {with_what}: {parts} messages are charged instead of {shop.max_segments}"
-    )
+    return f"about {size} characters {with_what}: {parts} messages are charged instead of {shop.max_segments}"
 
 
 def find_word(folded: str, word: str) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from triggers.core.times import DAY, HOUR, MINUTE, SECOND, WEEKDAYS, Duration, days_of, month_length
+from triggers.core.times import DAY, HOUR, MINUTE, NO_TIME, SECOND, WEEKDAYS, Duration, days_of, month_length
 from triggers.language.findings import Misfit, did_you_mean
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class CaseTime:
     """A time in a rule test: absolute, or a shift from the test's start, perhaps to a time of that day."""
 
     wall: WallTime | None = None
-    shift: Duration = Duration()
+    shift: Duration = NO_TIME
     sign: int = 1
     of_day: int | None = None
 

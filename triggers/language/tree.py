@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import yaml
 
 from triggers.language.places import Places, offset_in_source
+from triggers.language.problems import NOT_A_TAG, worded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,13 +27,16 @@ Path: TypeAlias = "tuple[Key, ...]"
 Report: TypeAlias = "Callable[[int, str], None]"
 """Takes the offset in the source and the message of an error."""
 
-NOT_A_TAG = "a value may not start with '!'; write 'not …' or quote the whole value"
-
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,29})(\.[0-9]{1,30})?\Z", re.ASCII)
 _NUMERAL = frozenset("-0123456789")
 _FORBIDDEN = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|\ufeff")
+
+
+_NO_KEYS: dict[str, int] = {}
+_NO_NAMES: set[str] = set()
+"""Shared by all that is not a mapping, and never written to."""
 
 
 class Node:
@@ -50,8 +54,8 @@ class Node:
         self.value = value
         self.style = style
         self.text = text
-        self.keys: dict[str, int] = {}
-        self.aside: set[str] = set()
+        self.keys: dict[str, int] = {} if type(value) is dict else _NO_KEYS
+        self.aside: set[str] = set() if type(value) is dict else _NO_NAMES
 
     def plain(self) -> Any:
         """Turn the node and everything below it into plain values."""
@@ -75,7 +79,7 @@ class Document:
         """Find the node of a path of keys and indices, or the last one on the way that there is."""
         node = self.root
         for key in path:
-            below = _child(node, key)
+            below = child(node, key)
             if below is None:
                 if key == 0:  # a single value where a list may stand
                     continue
@@ -96,7 +100,8 @@ class Document:
         return parent.keys.get(str(path[-1]), parent.start)
 
 
-def _child(node: Node, key: Key) -> Node | None:
+def child(node: Node, key: Key) -> Node | None:
+    """Find the node right below another one, None if there is none."""
     if isinstance(node.value, dict) and isinstance(key, str):
         return node.value.get(key)
     if isinstance(node.value, list) and isinstance(key, int) and key < len(node.value):
@@ -130,7 +135,7 @@ def parse(source: str, report: Report) -> Document | None:
         report(place, f"{error.reason}; remove the character U+{ord(source[place]):04X}")
         return None
     except yaml.MarkedYAMLError as error:
-        report(*_worded(source, error))
+        report(*worded(source, error))
         return None
     except _Stop:
         return None
@@ -138,41 +143,6 @@ def parse(source: str, report: Report) -> Document | None:
         report(0, "the file is empty")
         return None
     return Document(source, builder.root)
-
-
-def _worded(source: str, error: yaml.MarkedYAMLError) -> tuple[int, str]:
-    mark = error.problem_mark or error.context_mark
-    offset = min(mark.index, len(source)) if mark else 0
-    line_start = source.rfind("\n", 0, offset) + 1
-    indent = source[line_start : offset + 1]
-    here = source[offset : offset + 1]
-    problem = error.problem or "this cannot be read"
-    if "unexpected end of stream" in problem and error.context_mark:
-        return error.context_mark.index, "this quote is not closed"
-    if "did not find expected key" in problem and source[line_start:offset].rstrip().endswith(("}", "]")):
-        return offset, "nothing may follow a closing bracket; quote the whole value"
-    if here == "\t" or ("\t" in indent and not indent.rstrip("\t -").strip()):
-        return line_start + max(indent.find("\t"), 0), "a tab; indent with spaces"
-    if error.context and "tag" in error.context:
-        return error.context_mark.index if error.context_mark else offset, NOT_A_TAG
-    for found, message in _PROBLEMS.items():
-        if found in problem:
-            return offset, message.format(here=here)
-    return offset, f"not YAML: {problem}"
-
-
-_PROBLEMS = {
-    "mapping values are not allowed": "a ':' inside a value; quote the whole value, or check the indentation",
-    "could not find expected ':'": "a ':' is missing after a key, or the line is indented too little",
-    "cannot start any token": "a value may not start with '{here}'; quote the whole value",
-    "did not find expected key": "this does not fit what stands above it; check the indentation and the quotes",
-    "did not find expected ',' or": "a ',' or a closing bracket is missing",
-    "did not find expected '-' indicator": "a list goes on with '-' at the same indentation",
-    "did not find expected node content": "a value is missing here",
-    "unknown escape character": "this escape is unknown; write '\\\\' for a backslash, or use single quotes",
-    "control characters are not allowed": "a control character; remove it",
-    "block sequence entries are not allowed": "a list may not start here; put it on the next line, indented",
-}
 
 
 class _Stop(Exception):  # noqa: N818  the reading ends here; the reason is reported
@@ -279,6 +249,3 @@ class _Builder:
             return
         parent.value[key] = node
         parent.keys[key] = offset
-
-
-__all__ = ["Document", "Key", "Node", "Path", "parse", "read"]
