@@ -80,6 +80,12 @@ class FastClock:
         with self._lock:
             self._hold = max(self._hold, at)
 
+    def start(self, at: int) -> None:
+        """Begin again at ``at``: nothing before it may be shown any more."""
+        with self._lock:
+            self._start, self._began = at, time.monotonic()
+            self._hold = max(self._hold, at)
+
     def let_go(self) -> None:
         """Let time run on without end: no recorded event is waiting."""
         self.hold(FOREVER)

@@ -1,7 +1,7 @@
 """Drives the core over the store: events in the order of the log, timers between them, all committed together.
 
-It is the replay, with customers that live in the store. After each turn one transaction holds the touched customers, the
-decisions, the commands, the ledger, and the place in the log and in time that they stand for; a crash goes back to
+It is the replay, with customers that live in the store. After each turn one transaction holds the touched customers,
+the decisions, the commands, the ledger, and the place in the log and in time that they stand for; a crash goes back to
 the last such turn and decides the same again.
 """
 

@@ -1,0 +1,90 @@
+"""What a person sees while a service runs: messages that leave, what was held back and why, and a line of numbers."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from triggers.core.decisions import Ended, Postponed, Reason
+from triggers.core.times import Zone, wall_text
+from triggers.log import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from triggers.drivers.embedded.driver import Outcome
+
+HELD_AT_ONCE = 4
+"""How many held-back messages are told at a time; of each kind the rarest first, the rest is counted."""
+
+WAITING_LIMIT = 1_000
+SUMMARY_EVERY_S = 5.0
+REFRESH_S = 0.5
+
+
+class Screen:
+    """Lines on a console. ``take`` may be called from any thread, the rest from one."""
+
+    def __init__(self, console: Console, zone: Zone) -> None:
+        self._console = console
+        self._zone = zone
+        self._lock = threading.Lock()
+        self._waiting: list[Ended | Postponed] = []
+        self._told: Counter[tuple[str, str]] = Counter()
+        self.sent = 0
+        self.held: Counter[str] = Counter()
+        self.clock = 0
+
+    def show(self, line: Text) -> None:
+        """Put one line on the screen."""
+        self._console.print(line, soft_wrap=True, highlight=False)
+
+    def take(self, outcome: Outcome) -> None:
+        """Note what a commit brought."""
+        with self._lock:
+            self.clock = outcome.clock
+            self.sent += outcome.new_commands
+            for decision, _ in outcome.decisions:
+                if not isinstance(decision, Ended | Postponed) or decision.reason is Reason.SENT:
+                    continue
+                if isinstance(decision, Ended):
+                    self.held[str(decision.reason)] += 1
+                if len(self._waiting) < WAITING_LIMIT:
+                    self._waiting.append(decision)
+
+    def refresh(self) -> None:
+        """Tell some of what was held back since the last time: first the kinds that were told least."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for _ in range(min(HELD_AT_ONCE, len(waiting))):
+            decision = min(waiting, key=lambda each: self._told[_kind(each)])
+            waiting.remove(decision)
+            self._told[_kind(decision)] += 1
+            self.show(self._held_line(decision))
+
+    def summary(self, events: int) -> None:
+        """Tell the numbers so far."""
+        with self._lock:
+            held = ", ".join(f"{reason} {count:,}" for reason, count in self.held.most_common())
+            line = Text(f"— {wall_text(self._zone, self.clock)} · {events:,} events · {self.sent:,} sent", style="bold")
+        line.append(f" · not sent: {held}" if held else "")
+        self.show(line)
+
+    def _held_line(self, decision: Ended | Postponed) -> Text:
+        wait = decision.wait
+        words = decision.words if isinstance(decision, Ended) else str(decision.reason)
+        if decision.detail and decision.reason is not Reason.CANCELLED:
+            words += f" ({decision.detail})"
+        if isinstance(decision, Postponed):
+            words += f", again at {wall_text(self._zone, decision.until)}"
+        line = Text(f"{wall_text(self._zone, decision.at)}  ", style="dim")
+        line.append("held" if isinstance(decision, Postponed) else "not sent")
+        line.append(printable(f"  {decision.customer}  {wait.rule}: {words}"))
+        return line
+
+
+def _kind(decision: Ended | Postponed) -> tuple[str, str]:
+    return decision.wait.rule, str(decision.reason)

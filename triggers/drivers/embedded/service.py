@@ -1,0 +1,308 @@
+"""The embedded service: intake, engine and dispatcher in one process on one SQLite file, from start to a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from aiohttp import web
+
+from triggers.clock import FastClock, WallClock, wall_ms
+from triggers.core.decisions import Ended, Postponed
+from triggers.core.times import iso
+from triggers.dispatch.dispatcher import Dispatcher
+from triggers.dispatch.gateways.console import ConsoleGateway
+from triggers.drivers.embedded.driver import Driver, Outcome
+from triggers.drivers.embedded.feed import Feed, first_moment
+from triggers.drivers.embedded.rules import load_rules, rulebook_of
+from triggers.drivers.embedded.screen import REFRESH_S, SUMMARY_EVERY_S, Screen
+from triggers.errors import InputUnusable, OutputUnusable, ServiceUnusable, TriggersError
+from triggers.metrics import Metrics
+from triggers.store.database import Lock, connect_reader, open_database
+from triggers.store.event_log import EventLog, oldest_after, read_offset
+from triggers.store.outbox import QUEUED
+from triggers.store.progress import load_progress
+from triggers.store.writer import Writer
+from triggers.web.service import Face
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
+
+    from rich.console import Console
+    from rich.text import Text
+
+    from triggers.settings import Settings
+    from triggers.store.event_log import Arrival, Entry
+    from triggers.store.progress import Progress
+
+LONGEST_WAIT_S = 0.5
+"""How long the engine sleeps at most; it is woken when something arrives."""
+
+_log = structlog.get_logger("service")
+
+
+class Service:
+    """Everything that ``triggers run`` runs. Make it (raises what keeps it from starting), then ``serve``."""
+
+    def __init__(self, settings: Settings, console: Console) -> None:
+        if settings.input is None and (settings.speed is not None or settings.exit_at_end):
+            raise InputUnusable("--speed and --exit-at-end need --input, the log to run")
+        self.settings = settings
+        self._console = console
+        self.metrics = Metrics()
+        self._fault: BaseException | None = None
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended = asyncio.Event()
+        with ExitStack() as opened:
+            self._open(opened)
+            self._opened = opened.pop_all()
+
+    def _open(self, opened: ExitStack) -> None:
+        settings = self.settings
+        loaded = load_rules(settings.rules)
+        opened.callback(Lock(settings.db).release)
+        open_database(settings.db)
+        self._writer = Writer(settings.db, committed=self.metrics.commits.observe, failed=self._fail)
+        opened.callback(self._writer.close)
+        engine_reader, self._reader = connect_reader(settings.db), connect_reader(settings.db)
+        opened.callback(engine_reader.close)
+        opened.callback(self._reader.close)
+        progress = load_progress(engine_reader)
+        self._clock = self._make_clock(progress)
+        self._log = EventLog(self._writer, self._clock.now, floor=progress.clock or 0)
+        if isinstance(self._clock, FastClock):
+            self._clock.start(max(self._log.last_stamp, self._clock.now()))
+        now = self._clock.now()
+        book = rulebook_of(
+            loaded, self._writer, now=now, first=0 if self._clock.virtual else now, settle=settings.settle_ms
+        )
+        self.screen = Screen(self._console, book.shop.zone)
+        self._driver = Driver(
+            book,
+            engine_reader,
+            self._writer,
+            self._log,
+            progress,
+            clock=self._clock,
+            now=wall_ms,
+            told=self._decided,
+            customers_in_memory=settings.max_customers_in_memory,
+        )
+        self._feed = self._make_feed()
+        self._dispatcher = Dispatcher(
+            self._writer, ConsoleGateway(self._show, book.shop.zone), now=wall_ms, moved=self._moved
+        )
+        self._reconciles = progress.revision not in ("", book.revision)
+
+    def _make_clock(self, progress: Progress) -> FastClock | WallClock:
+        settings = self.settings
+        if settings.speed is None:
+            return WallClock()
+        assert settings.input is not None  # noqa: S101  checked at the start
+        return FastClock(first_moment(settings.input) if progress.clock is None else progress.clock, settings.speed)
+
+    def _make_feed(self) -> Feed | None:
+        if self.settings.input is None:
+            return None
+        return Feed(
+            self.settings.input,
+            read_offset(self._reader, str(self.settings.input.resolve())),
+            self._log,
+            clock=self._clock,
+            ends=self.settings.exit_at_end,
+            arrived=self._arrived,
+            stopping=self._stopping,
+        )
+
+    # From start to end
+
+    async def serve(self) -> None:
+        """Run until a signal, the end of the input where that is asked for, or a fault; then end cleanly.
+
+        Raises ServiceUnusable, or whatever else ended it.
+        """
+        self._loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.add_signal_handler(number, self._ended.set)
+        try:
+            runner = await self._listen()
+            for state, count in self._dispatcher.recover().items():
+                self.metrics.outbox.labels(state).set(count)
+            tasks = [asyncio.create_task(self._dispatcher.run()), asyncio.create_task(self._show_progress())]
+            threads = [self._thread("engine", self._decide)]
+            threads += [self._thread("feed", self._feed.run)] if self._feed else []
+            await self._ended.wait()
+            await runner.cleanup()
+            await self._end(tasks, threads)
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._loop.remove_signal_handler(number)
+            self._loop = None
+            await asyncio.to_thread(self._opened.close)
+        if self._fault is not None:
+            raise self._fault
+
+    async def _listen(self) -> web.AppRunner:
+        settings = self.settings
+        face = Face(self, self.metrics.registry, max_body=settings.max_body, max_events=settings.max_events_in_body)
+        runner = web.AppRunner(face.application(), access_log=None, handle_signals=False)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, settings.host, settings.port, shutdown_timeout=5).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise ServiceUnusable(
+                f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error};"
+                " choose another with --port"
+            ) from error
+        self.address: tuple[str, int] = runner.addresses[0][:2]
+        _log.info(
+            "listening", address=f"http://{self.address[0]}:{self.address[1]}", rules=len(self._driver.rulebook.rules)
+        )
+        return runner
+
+    async def _end(self, tasks: Sequence[asyncio.Task[None]], threads: Sequence[threading.Thread]) -> None:
+        self._stopping.set()
+        self._wake.set()
+        for thread in threads:
+            await asyncio.to_thread(thread.join)
+        self._dispatcher.stop()
+        tasks[1].cancel()
+        with suppress(ServiceUnusable):
+            await tasks[0]
+        if self.settings.exit_at_end and self._fault is None:
+            await self._dispatcher.drain()
+        with suppress(OSError, asyncio.CancelledError):
+            await tasks[1]
+        if self._fault is None:
+            self.screen.summary(self._driver.position)
+        _log.info("stopped", position=self._driver.position, fault=None if self._fault is None else str(self._fault))
+
+    def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001  whatever ends a part ends the service, and is raised there
+                self._fail(error)
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def _fail(self, error: BaseException) -> None:
+        if self._fault is None:
+            self._fault = error
+            if not isinstance(error, TriggersError):
+                _log.error("a part of the service failed", exc_info=error)
+        self._on_loop(self._ended.set)
+
+    def _on_loop(self, call: Callable[[], object]) -> None:
+        loop = self._loop
+        if loop is not None:
+            with suppress(RuntimeError):  # closed in between: nobody is left to be told
+                loop.call_soon_threadsafe(call)
+
+    # The engine's thread
+
+    def _decide(self) -> None:
+        if self._reconciles:
+            self._driver.change(self._driver.rulebook)
+        while not self._stopping.is_set():
+            self._wake.clear()
+            if self._driver.turn():
+                continue
+            if self._at_end():
+                self._on_loop(self._ended.set)
+                return
+            self._wake.wait(min(LONGEST_WAIT_S, self._clock.seconds_until(self._driver.next_wake())))
+
+    def _at_end(self) -> bool:
+        return (
+            self.settings.exit_at_end
+            and self._feed is not None
+            and self._feed.done.is_set()
+            and self._driver.position == self._log.last_seq
+            and self._driver.next_wake() >= self._clock.now()
+        )
+
+    def _decided(self, outcome: Outcome) -> None:
+        self.screen.take(outcome)
+        for decision, _ in outcome.decisions:
+            if isinstance(decision, Ended | Postponed):
+                self.metrics.decisions.labels(decision.wait.rule, str(decision.reason)).inc()
+        if outcome.new_commands:
+            self.metrics.outbox.labels(QUEUED).inc(outcome.new_commands)
+            self._on_loop(self._dispatcher.more)
+
+    # Intake, on any thread
+
+    @property
+    def busy(self) -> bool:
+        """Whether more is waiting to be written than should be."""
+        return self._writer.waiting >= self.settings.max_bodies_waiting
+
+    def ingest(self, arrivals: Sequence[Arrival]) -> Future[list[Entry]]:
+        """Log what came in; the answer comes when it is on the disk."""
+        future = self._log.append(arrivals)
+        future.add_done_callback(lambda done: None if done.exception() else self._arrived(done.result()))
+        return future
+
+    def _arrived(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            self.metrics.events.labels(entry.result).inc()
+            if entry.note:
+                self.metrics.early.inc()
+        self._wake.set()
+
+    def health(self) -> dict[str, Any]:
+        """Tell how far the service has come, and bring the gauges up to date."""
+        driver, now = self._driver, self._clock.now()
+        oldest = oldest_after(self._reader, driver.position)
+        lag_s = 0.0 if oldest is None else max(0, now - oldest) / 1_000
+        clock = driver.clock if oldest is not None or driver.next_wake() < now else now
+        self.metrics.lag.set(lag_s)
+        self.metrics.position.set(driver.position)
+        self.metrics.clock.set(clock / 1_000)
+        return {
+            "status": "ok" if self._fault is None and not self._ended.is_set() else "stopping",
+            "position": driver.position,
+            "events": self._log.last_seq,
+            "lag_s": lag_s,
+            "clock": iso(clock),
+            "rules": {"revision": driver.rulebook.revision, "count": len(driver.rulebook.rules)},
+        }
+
+    # The screen, on the loop
+
+    def _show(self, line: Text) -> None:
+        try:
+            self.screen.show(line)
+        except OSError as error:
+            self._fail(OutputUnusable(f"the screen cannot be written: {error.strerror}"))
+            raise
+
+    def _moved(self, old: str, new: str, count: int) -> None:
+        self.metrics.outbox.labels(old).dec(count)
+        self.metrics.outbox.labels(new).inc(count)
+
+    async def _show_progress(self) -> None:
+        shown_s = 0.0
+        told = -1
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            shown_s += REFRESH_S
+            try:
+                self.screen.refresh()
+                if shown_s >= SUMMARY_EVERY_S and told != self._driver.position:
+                    shown_s, told = 0.0, self._driver.position
+                    self.screen.summary(told)
+            except OSError as error:
+                self._fail(OutputUnusable(f"the screen cannot be written: {error.strerror}"))
+                return
