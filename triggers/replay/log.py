@@ -1,7 +1,7 @@
 """A recorded log as events in order: of when they happened, or of when they were received.
 
-Logs are nearly sorted as a rule: a small buffer mends them. One that is not is sorted in temporary files, which turns out
-while reading: ``Unsorted`` then asks the reader to start over. Memory never grows with the log.
+Logs are nearly sorted as a rule: a small buffer mends them. One that is not is sorted in temporary files, which shows
+only while reading: ``Unsorted`` then asks the reader to start over. Memory never grows with the log.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from bisect import bisect_right
 from collections import Counter
+from contextlib import suppress
 from heapq import merge
 from itertools import chain
 from operator import attrgetter
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from triggers.core.events import AnyEvent, Event
+from triggers.core.events import AnyEvent
 from triggers.core.intake import Malformed, decode, decode_chunk, stamp
 from triggers.core.times import HOUR
 from triggers.errors import InputUnusable
@@ -56,8 +57,8 @@ class Unsorted(Exception):  # noqa: N818  the name reads as the sentence
 class Log:
     """Several recorded logs as one.
 
-    ``order`` is "occurred" (each event counts as received when it happened) or "received" (as recorded; without a record
-    when it happened, and never before the line above it). ``reject`` is given every line that is no event,
+    ``order`` is "occurred" (each event counts as received when it happened) or "received" (as recorded; without a
+    record when it happened, and never before the line above it). ``reject`` is given every line that is no event,
     ``progress`` is called after every chunk. Counts are those of the reading that is under way.
     """
 
@@ -73,7 +74,7 @@ class Log:
             raise InputUnusable(f"{len(names)} logs; at most {MAX_LOGS} can be merged")
         self.sources = [Source(name) for name in names]
         self._order = order
-        self._reject = reject
+        self.reject = reject
         self._progress = progress
         self._unsorted: set[Source] = set()
         self._start()
@@ -90,12 +91,21 @@ class Log:
         size = sum(source.size for source in self.sources)
         return sum(source.position for source in self.sources) / size if size else 1.0
 
-    def read(self) -> Iterator[Event]:
+    def read(self) -> Iterator[AnyEvent]:
         """Give the events in order, with ``received_at`` set, from the start; Unsorted asks to be called again."""
         self._start()
         batches = self._as_received if self._order == "received" else self._as_occurred
         parts = [chain.from_iterable(batches(source)) for source in self.sources]
         return parts[0] if len(parts) == 1 else merge(*parts, key=_received)
+
+    def find_unsorted(self) -> None:
+        """Find out beforehand which logs must be sorted, for whoever cannot take back what is done with the events."""
+        reject, self.reject = self.reject, None
+        for source in self.sources if self._order == "occurred" else ():
+            with suppress(Unsorted):
+                for _ in self._as_occurred(source):
+                    pass
+        self.reject = reject
 
     # In order
 
@@ -185,5 +195,5 @@ class Log:
         examples = self.examples.setdefault(wrong.reason, [])
         if len(examples) < EXAMPLES:
             examples.append(msgspec.structs.replace(rejected, raw=None, raw_base64=None))
-        if self._reject is not None:
-            self._reject(rejected)
+        if self.reject is not None:
+            self.reject(rejected)
