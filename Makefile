@@ -8,6 +8,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 SPEED ?= 1440
+CUSTOMERS ?= 2000
 READY := .venv/.ready
 
 .DELETE_ON_ERROR:
@@ -42,4 +43,4 @@ $(READY): pyproject.toml
 
 var/demo.jsonl: | $(READY)
 	mkdir -p var
-	$(BIN)/triggers simulate --out $@
+	$(BIN)/triggers simulate --customers $(CUSTOMERS) --out $@
