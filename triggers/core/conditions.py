@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from triggers.core.customer import Customer
     from triggers.core.events import Event
-    from triggers.core.rules import Rulebook, Shop
+    from triggers.core.rulebook import Rulebook
+    from triggers.core.rules import Shop
     from triggers.core.times import Duration
 
     Predicate: TypeAlias = Callable[[Event | None, object, Shop, int], bool]
@@ -107,7 +108,7 @@ class Did:
         since = moment.rulebook.shop.zone.subtract(moment.now, self.within)
         for kind in self.types:
             for event in reversed(moment.customer.kept.get(kind, ())):
-                at: int = event.at  # type: ignore[assignment]  an integer after intake
+                at: int = event.at
                 if at < since:
                     break
                 if at <= moment.now and self._counts(event, moment):
@@ -120,11 +121,11 @@ class Did:
 
     def _answered(self, event: Event, without: Without, moment: Moment) -> bool:
         value = getattr(event, without.match, None)
-        start: int = event.at  # type: ignore[assignment]  an integer after intake
+        start: int = event.at
         end = moment.now if without.within is None else moment.rulebook.shop.zone.add(start, without.within)
         return any(
-            other.at <= min(end, moment.now)  # type: ignore[operator]  an integer after intake
-            and (without.within is None or other.at >= start)  # type: ignore[operator]
+            other.at <= min(end, moment.now)
+            and (without.within is None or other.at >= start)
             and other is not event
             and getattr(other, without.match, None) == value
             for kind in without.types

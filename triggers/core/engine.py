@@ -81,6 +81,9 @@ def advance(book: Rulebook, customer: Customer, until: int) -> list[Decision]:
                 continue
         if at >= until:
             break
+        customer.wake = _earliest(customer)
+        if customer.wake > at:
+            continue
         if customer.ahead:
             catch_up(customer, at)
         _try_all(book, customer, at, out)
@@ -100,7 +103,7 @@ def answer(book: Rulebook, customer: Customer, ask: Ask, verdict: Verdict) -> li
     elif verdict.until is None:
         end(customer, key, wait, ask.at, verdict.reason, "", out)
     else:
-        hold(customer, wait, ask.at, Refusal(verdict.reason, "", verdict.until), out)
+        hold(book, customer, wait, ask.at, Refusal(verdict.reason, "", verdict.until), out)
     customer.wake = _earliest(customer)
     if book.chains:
         _chain(book, customer, out)

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 def learn_registration(facts: Facts, event: Event) -> None:
     """Keep the earliest registration."""
-    at: int = event.at  # type: ignore[assignment]  an integer after intake
+    at: int = event.at
     if facts.registered_at is None or at < facts.registered_at:
         facts.registered_at = at
 
 
 def learn_profile(facts: Facts, event: Event) -> None:
     """Keep the latest told value of each profile fact; of two told at once, the greater."""
-    at: int = event.at  # type: ignore[assignment]  an integer after intake
+    at: int = event.at
     for name in PROFILE:
         value = getattr(event, name)
         if value is None:
@@ -43,7 +43,7 @@ def learn_profile(facts: Facts, event: Event) -> None:
 def learn_payment(facts: Facts, event: Event) -> None:
     """Count a paid order once, with the amount of its earliest event; of two at once, the smaller."""
     assert isinstance(event, OrderPaid)  # noqa: S101  an invariant
-    at: int = event.at  # type: ignore[assignment]  an integer after intake
+    at: int = event.at
     known = facts.orders.get(event.order_id)
     if known is None:
         facts.orders_paid += 1
@@ -58,7 +58,7 @@ def learn_payment(facts: Facts, event: Event) -> None:
 
 def learn_subscription(facts: Facts, event: Event) -> None:
     """Keep the latest of unsubscribing and subscribing; at one instant, unsubscribing wins."""
-    at: int = event.at  # type: ignore[assignment]  an integer after intake
+    at: int = event.at
     told = facts.told.get("unsubscribed", -1)
     leaves = isinstance(event, CustomerUnsubscribed)
     if at > told or (at == told and leaves):

@@ -78,8 +78,8 @@ def recency(limit: Recency, book: Rulebook, customer: Customer, wait: Wait, at: 
     last = -1
     for kind in limit.types:
         for event in reversed(customer.kept.get(kind, ())):
-            if event.at <= at:  # type: ignore[operator]  an integer after intake
-                last = max(last, event.at)  # type: ignore[type-var]
+            if event.at <= at:
+                last = max(last, event.at)
                 break
     if last >= since:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from triggers.core.times import DAY, NEVER
+from triggers.core.times import DAY, NEVER, Duration
 
 if TYPE_CHECKING:
     from triggers.core.conditions import Predicate
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     Responder: TypeAlias = tuple[Rule, Waves]
 
-EXPIRES_MS = 2 * DAY
-"""How late a when-rule's message may still be useful by default (S18), in ms."""
+EXPIRES = Duration(days=2, text="2d")
+"""How late a when-rule's message may still be useful by default (S18)."""
 
 
 class Armer:
@@ -26,6 +26,7 @@ class Armer:
 
     __slots__ = (
         "each",
+        "expires",
         "expires_ms",
         "kill_types",
         "per",
@@ -47,12 +48,15 @@ class Armer:
         self.each = rule.when.again == "each"
         self.seasonal = bool(rule.valid.start or rule.valid.end != NEVER or rule.during)
         self.kill_types = tuple({kind: None for unless in rule.unless for kind in unless.types})
-        expires = rule.sending.expires
+        self.expires = rule.sending.expires or EXPIRES
         exact = shop.zone.fixed
-        self.wait_ms = rule.wait.days * DAY + rule.wait.ms if exact and not rule.wait.months else None
-        self.expires_ms: int | None = EXPIRES_MS
-        if expires is not None:
-            self.expires_ms = expires.days * DAY + expires.ms if exact and not expires.months else None
+        self.wait_ms = exact_ms(rule.wait) if exact else None
+        self.expires_ms = exact_ms(self.expires) if exact else None
+
+
+def exact_ms(span: Duration) -> int | None:
+    """Give a span in ms, as it is where the clocks never change; None for months."""
+    return None if span.months else span.days * DAY + span.ms
 
 
 class Canceller:

@@ -41,7 +41,8 @@ class Rulebook:
     ``removed`` maps a vanished rule's id to the instant it vanished (S36); ``segments`` are given memberships;
     ``keep_all`` keeps every event for the shop's history, since tomorrow's rules may ask for it; ``lateness`` is how long
     after it occurred an event may still arrive, in ms (None: any time): what only late events would look back at is not
-    kept for longer; ``settle`` is the time in ms after due before a try (S16).
+    kept for longer; ``settle`` is the time in ms after due before a try (S16); ``narrates`` is
+    whether steps also tell of waits that begin and of tries held back, beside how they end.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Rulebook:
         keep_all: bool = False,
         lateness: int | None = None,
         settle: int = 0,
+        narrates: bool = True,
     ) -> None:
         self.shop = shop
         self.rules = {rule.id: rule for rule in sorted(rules, key=lambda rule: rule.id)}
@@ -63,6 +65,7 @@ class Rulebook:
         self.removed = dict(removed or {})
         self.segments = dict(segments or {})
         self.pins = pins or Pins()
+        self.narrates = narrates
         self.keep_all = keep_all
         self.lateness = NEVER if lateness is None else lateness
         self.settle = settle
@@ -83,7 +86,7 @@ class Rulebook:
         )
         self._slotted = [rule for rule in self.rules.values() if (rule.schedule or rule.waves) and rule.arms]
         self.has_slots = bool(self._slotted)
-        self._gap = (0, 0, ())  # no slot lies strictly between the first two; the rules of the second
+        self._gap: tuple[int, int, tuple[Rule, ...]] = (0, 0, ())  # no slot lies strictly between the first two; the rules of the second
         self.sends_kept_ms = self._sends_kept_ms()
 
     @property

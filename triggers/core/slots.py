@@ -29,7 +29,8 @@ def open_slot(book: Rulebook, customer: Customer, slot: int, out: list[Decision]
         wait.expiry = expiry_of(book, rule, wait)
         wait.wake = wait.due + book.settle
         customer.put(wait_key(rule.id, None, name), wait)
-        out.append(Armed(customer.id, wait, slot))
+        if book.narrates:
+            out.append(Armed(customer.id, wait, slot))
     customer.opened = slot
 
 

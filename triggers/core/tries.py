@@ -51,7 +51,7 @@ def attempt(book: Rulebook, customer: Customer, key: str, wait: Wait, at: int, o
     if rule.id not in book.open:
         refusal = _closed(book, rule, wait, at)
         if refusal is not None:
-            hold(customer, wait, at, refusal, out)
+            hold(book, customer, wait, at, refusal, out)
             return
     for gate in book.gates[rule.id]:
         refusal = gate(book, customer, wait, at)
@@ -89,12 +89,13 @@ def _expired(wait: Wait) -> Reason:
     return Reason.EXPIRED if held in (Reason.WINDOW, Reason.PAUSED) else held
 
 
-def hold(customer: Customer, wait: Wait, at: int, refusal: Refusal, out: list[Decision]) -> None:
+def hold(book: Rulebook, customer: Customer, wait: Wait, at: int, refusal: Refusal, out: list[Decision]) -> None:
     """Postpone a wait; one that would open too late is looked at again when it expires."""
     assert refusal.until is not None  # noqa: S101  an invariant: what holds back says until when
     wait.held = refusal.reason.value
     wait.wake = min(refusal.until, wait.expiry)
-    out.append(Postponed(customer.id, wait, at, refusal.reason, wait.wake, refusal.detail))
+    if book.narrates:
+        out.append(Postponed(customer.id, wait, at, refusal.reason, wait.wake, refusal.detail))
 
 
 def _ask(book: Rulebook, customer: Customer, key: str, wait: Wait, rule: Rule, at: int, out: list[Decision]) -> None:
@@ -145,7 +146,7 @@ def leave(
     if reserved:
         out.append(Released(rule.id, command_id(customer, wait), at))
     if refusal is not None:
-        hold(customer, wait, at, refusal, out)
+        hold(book, customer, wait, at, refusal, out)
     else:
         end(customer, key, wait, at, Reason.TEXT_TOO_LONG, f"{message.segments} parts", out)
 

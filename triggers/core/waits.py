@@ -8,7 +8,7 @@ from triggers.core.customer import Wait
 from triggers.core.decisions import Armed, Ended, LateCancel, Reason
 from triggers.core.events import type_of
 from triggers.core.history import qualified
-from triggers.core.plans import EXPIRES_MS
+from triggers.core.plans import EXPIRES
 from triggers.core.rules import in_season, sending_of
 
 if TYPE_CHECKING:
@@ -59,21 +59,26 @@ def arm(book: Rulebook, customer: Customer, armer: Armer, event: AnyEvent, now: 
         _absorb(book, customer, armer, wait, key, event, now, out)
         return
     wait = begin(book, armer, identity, event, now)
-    out.append(Armed(customer.id, wait, now))
-    if _may_be_dead(customer, armer, at):
+    if book.narrates:
+        out.append(Armed(customer.id, wait, now))
+    if customer.kept and _may_be_dead(customer, armer, at):
         cancelling = killer(book, customer, rule, wait, event, now)
         if cancelling is not None:
             out.append(Ended(customer.id, wait, now, Reason.CANCELLED, type_of(cancelling)))
             return
-    customer.put(key, wait)
+    if customer.waits:
+        customer.waits[key] = wait
+    else:
+        customer.waits = {key: wait}
+    if wait.wake < customer.wake:
+        customer.wake = wait.wake
 
 
 def begin(book: Rulebook, armer: Armer, identity: str | None, event: AnyEvent, now: int) -> Wait:
     """Make the wait that a trigger begins: anchor, due and expiry follow from it (S9, S15, S18)."""
     rule, at = armer.rule, event.at
     due = at + armer.wait_ms if armer.wait_ms is not None else book.shop.zone.add(at, rule.wait)
-    expires = armer.expires_ms
-    expiry = due + expires if expires is not None else book.shop.zone.add(due, rule.sending.expires)  # type: ignore[arg-type]  None has a constant
+    expiry = due + armer.expires_ms if armer.expires_ms is not None else book.shop.zone.add(due, armer.expires)
     wake = due + book.settle
     return Wait(rule.id, identity, at, due, wake if wake > now else now, expiry, event, None, "", rule.when_key)  # noqa: FURB136  max() takes longer
 
@@ -81,9 +86,9 @@ def begin(book: Rulebook, armer: Armer, identity: str | None, event: AnyEvent, n
 def expiry_of(book: Rulebook, rule: Rule, wait: Wait) -> int:
     """Find the first instant that is too late for a wait (S18)."""
     expires = sending_of(rule, wait).expires
-    if expires is not None:
-        return book.shop.zone.add(wait.due, expires)
-    return book.shop.zone.midnight(wait.anchor, 1) if wait.slot is not None else wait.due + EXPIRES_MS
+    if expires is None and wait.slot is not None:
+        return book.shop.zone.midnight(wait.anchor, 1)
+    return book.shop.zone.add(wait.due, expires or EXPIRES)
 
 
 def _absorb(
@@ -158,7 +163,7 @@ def _cancel_one(
     out: list[Decision],
 ) -> None:
     rule, unless = canceller.rule, canceller.unless
-    if not _kills(book, customer, unless, wait, wait.trigger, event, now):
+    if not _kills(book, customer, unless, wait, None, event, now) or _is_trigger(wait, event):
         return
     end(customer, key, wait, now, Reason.CANCELLED, type_of(event), out)
     later = [match for match in wait.later or () if not _kills(book, customer, unless, wait, match, event, now)]
@@ -166,7 +171,16 @@ def _cancel_one(
         fresh = begin(book, book.armers[rule.id], wait.identity, later[0], now)
         fresh.later = later[1:] or None
         customer.put(key, fresh)
-        out.append(Armed(customer.id, fresh, now))
+        if book.narrates:
+            out.append(Armed(customer.id, fresh, now))
+
+
+def _is_trigger(wait: Wait, event: AnyEvent) -> bool:
+    """Tell whether an event is the very trigger of a wait; the trigger itself is looked at only if the times agree."""
+    trigger = wait.trigger
+    return (
+        event.at == wait.anchor and trigger is not None and event.id == trigger.id and event.source == trigger.source
+    )
 
 
 def _kills(
@@ -179,9 +193,10 @@ def _kills(
     now: int,
 ) -> bool:
     """Tell whether an event, of the right identity, is at or after a match, not itself, and its condition holds (S12)."""
-    if event.at < (wait.anchor if match is None else match.at):
+    since = wait.anchor if match is None else match.at
+    if event.at < since:
         return False
-    if match is not None and event.id == match.id and event.source == match.source:
+    if event.at == since and match is not None and event.id == match.id and event.source == match.source:
         return False
     return unless.where is None or unless.where.predicate(event, customer.facts, book.shop, now)
 

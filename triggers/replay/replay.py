@@ -46,7 +46,7 @@ class Replay:
         for event in events:
             if event.__class__ in idle:
                 continue
-            now: int = event.received_at  # type: ignore[assignment]  the reader stamps every event
+            now: int = event.received_at  # type: ignore[assignment]  # the reader stamps every event
             again = now == self.clock
             if not again:
                 if in_order:
@@ -172,7 +172,7 @@ class Replay:
                 if self._notes:
                     self.ledger.note(decision)
                 self.take(decision)
-        return asks  # type: ignore[return-value]  only questions are collected
+        return asks
 
     def _want(self, customer: Customer) -> None:
         wake = customer.wake
