@@ -44,7 +44,9 @@ def test_an_amount_is_a_number_of_yuan(value: object) -> None:
         amounts.yuan(value)
 
 
-@pytest.mark.parametrize(("value", "text"), [("150", "150"), ("20.00", "20"), ("9.90", "9.9"), ("1000", "1000"), ("0", "0")])
+@pytest.mark.parametrize(
+    ("value", "text"), [("150", "150"), ("20.00", "20"), ("9.90", "9.9"), ("1000", "1000"), ("0", "0")]
+)
 def test_yuan_are_written_without_needless_zeros(value: str, text: str) -> None:
     assert amounts.in_yuan(Decimal(value)) == text
 

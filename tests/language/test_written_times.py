@@ -71,7 +71,11 @@ def test_an_exact_duration_has_no_months() -> None:
 
 @pytest.mark.parametrize(
     ("text", "start", "end"),
-    [("10:00-12:00", 10 * HOUR, 12 * HOUR), ("00:00-24:00", 0, DAY), ("9:30 - 10:15", 9 * HOUR + 30 * MINUTE, 10 * HOUR + 15 * MINUTE)],
+    [
+        ("10:00-12:00", 10 * HOUR, 12 * HOUR),
+        ("00:00-24:00", 0, DAY),
+        ("9:30 - 10:15", 9 * HOUR + 30 * MINUTE, 10 * HOUR + 15 * MINUTE),
+    ],
 )
 def test_a_window_is_a_span_of_the_day(text: str, start: int, end: int) -> None:
     assert times.span(text) == (start, end)

@@ -13,7 +13,15 @@ from triggers.core.times import EARLIEST, MINUTE
 from triggers.language.findings import Misfit
 from triggers.language.zones import zone
 
-ZONES = ["Asia/Shanghai", "UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "Asia/Tehran"]
+ZONES = [
+    "Asia/Shanghai",
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "Australia/Lord_Howe",
+    "Africa/Casablanca",
+    "Asia/Tehran",
+]
 FIRST = EARLIEST // MINUTE + 1
 LAST = int(datetime(2059, 12, 30, tzinfo=UTC).timestamp()) // 60
 

@@ -101,7 +101,7 @@ def _check_kind(building: Building) -> None:
     for key in kinds[1:]:
         reading.key_error((key,), f"'{kinds[0]}' and '{key}' side by side; a rule has one of when, schedule and waves")
     if part.when is None:
-        for key in ("wait", "unless"):
+        for key in () if reading.spoken_of(("when",)) else ("wait", "unless"):
             if getattr(part, key) is not None:
                 reading.key_error((key,), f"'{key}' belongs beside 'when'")
     elif part.wait is None and not reading.spoken_of(("wait",)):

@@ -53,7 +53,9 @@ def report(reading: Reading, model: type[BaseModel], fault: Any) -> None:
         reading.key_error(path[:-1], f"unknown key '{path[-2]}'")
     else:
         message = _KIND_WORDS.get(kind) or str(fault["msg"]).replace("Input should be", "must be")
-        reading.error(path, message[:1].lower() + message[1:].format(**context))
+        if kind in _KIND_WORDS:
+            message = message.format(**context)
+        reading.error(path, message[:1].lower() + message[1:])
 
 
 def _not_one_of(reading: Reading, path: Path, expected: str) -> str:

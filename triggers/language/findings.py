@@ -28,9 +28,9 @@ class Finding:
 
 
 class Misfit(ValueError):  # noqa: N818  a value that does not fit, found before anybody knows where it stands
-    """A value that is not what its key wants; ``start`` is the offset inside its text, 0 being the whole of it."""
+    """A value that is not what its key wants; ``start`` is an offset inside its text, None for all of it."""
 
-    def __init__(self, message: str, start: int = 0) -> None:
+    def __init__(self, message: str, start: int | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.start = start

@@ -36,8 +36,10 @@ def within(building: Building, name: str) -> None:
     if rule.renamed_from == rule.id:
         reading.error(("renamed_from",), "this is the id that the rule has")
     for index, safety in enumerate(rule.stop_if or ()):
-        if (safety.delivered_below is None) == (safety.unsubscribed_above is None):
-            reading.error(("stop_if", index), "write 'delivered_below' or 'unsubscribed_above'")
+        path: Path = ("stop_if", index)
+        spoken_of = any(reading.spoken_of((*path, key)) for key in ("delivered_below", "unsubscribed_above"))
+        if (safety.delivered_below is None) == (safety.unsubscribed_above is None) and not spoken_of:
+            reading.error(path, "write 'delivered_below' or 'unsubscribed_above'")
     _check_cases(building)
 
 

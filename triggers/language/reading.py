@@ -41,12 +41,12 @@ class Reading:
         if finding not in self.findings:
             self.findings.append(finding)
 
-    def error(self, path: Path, message: str, index: int = 0) -> None:
+    def error(self, path: Path, message: str, index: int | None = None) -> None:
         """Add an error at the value of a path, or at a character of its text."""
         document = self._document()
         self.report(document.places, document.offset(path, index), message)
 
-    def warn(self, path: Path, message: str, index: int = 0) -> None:
+    def warn(self, path: Path, message: str, index: int | None = None) -> None:
         """Add a warning at the value of a path."""
         document = self._document()
         self.report(document.places, document.offset(path, index), message, "warning")
@@ -101,12 +101,19 @@ def validated(reading: Reading, model: type[Model], fill: Mapping[str, Any]) -> 
         except ValidationError as error:
             faults = error.errors(include_url=False, include_input=False)
         for fault in faults:
-            if not (fault["type"] == "missing" and reading.spoken_of(fault["loc"])):
+            if not _follows(reading, fault):
                 report(reading, model, fault)
         # Later items first: an index must still be right when its turn comes.
         for fault in sorted(faults, key=lambda each: _order(each["loc"]), reverse=True):
             _set_aside(document.root, fault, fill)
     return None
+
+
+def _follows(reading: Reading, fault: Any) -> bool:
+    """Tell whether a fault is there only because something was put aside."""
+    if fault["type"] == "too_short":
+        return bool(reading.document and reading.document.node(fault["loc"]).aside)
+    return fault["type"] == "missing" and reading.spoken_of(fault["loc"])
 
 
 def no_empty_values(reading: Reading, node: Node, path: Path = ()) -> None:
@@ -125,6 +132,7 @@ def no_empty_values(reading: Reading, node: Node, path: Path = ()) -> None:
             if below.value is None:
                 reading.error((*path, index), "an empty item; write one or take the '-' out")
                 del value[index]
+                node.aside.add(index)
             else:
                 no_empty_values(reading, below, (*path, index))
 
@@ -153,8 +161,7 @@ def _set_aside(root: Node, fault: Any, fill: Mapping[str, Any]) -> None:
         return
     key, parent = path[len(chain) - 2], chain[-2]
     parent.value.pop(key)
-    if isinstance(key, str):
-        parent.aside.update((key, *fault.get("meant", ())))
+    parent.aside.update((key, *fault.get("meant", ())))
     if fault["type"] != "missing" and len(path) == 1 and key in fill:
         root.value[key] = _node(fill[str(key)])
 

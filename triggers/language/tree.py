@@ -35,16 +35,16 @@ _FORBIDDEN = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U0001000
 
 
 _NO_KEYS: dict[str, int] = {}
-_NO_NAMES: set[str] = set()
-"""Shared by all that is not a mapping, and never written to."""
+_NO_NAMES: set[Key] = set()
+"""Shared by all scalars, and never written to."""
 
 
 class Node:
     """A scalar, a mapping or a list: ``start`` is its offset in the source.
 
     ``value`` is the plain value of a scalar, a dict of nodes by key, or a list of nodes. ``keys`` holds the offsets of
-    a mapping's keys; ``style`` and ``text`` say how a scalar was written. ``aside`` are keys of a mapping whose values
-    have a finding and were put aside: nothing more is said about them.
+    a mapping's keys; ``style`` and ``text`` say how a scalar was written.
+    ``aside`` are keys whose values have a finding and were put aside: nothing more is said about them.
     """
 
     __slots__ = ("aside", "keys", "start", "style", "text", "value")
@@ -55,7 +55,7 @@ class Node:
         self.style = style
         self.text = text
         self.keys: dict[str, int] = {} if type(value) is dict else _NO_KEYS
-        self.aside: set[str] = set() if type(value) is dict else _NO_NAMES
+        self.aside: set[Key] = set() if type(value) in (dict, list) else _NO_NAMES
 
     def plain(self) -> Any:
         """Turn the node and everything below it into plain values."""
@@ -87,10 +87,10 @@ class Document:
             node = below
         return node
 
-    def offset(self, path: Path, index: int = 0) -> int:
+    def offset(self, path: Path, index: int | None = None) -> int:
         """Find the offset of a node, or of a character inside its text."""
         node = self.node(path)
-        if index and isinstance(node.value, str):
+        if index is not None and isinstance(node.value, str):
             return offset_in_source(self.source, node.start, node.style, node.text, index)
         return node.start
 
@@ -218,7 +218,9 @@ class _Builder:
             return
         parent, pending = self.open[-1]
         if isinstance(parent.value, list):
-            if node is not None:
+            if node is None:
+                parent.aside.add(len(parent.value))
+            else:
                 parent.value.append(node)
         elif pending[0] is None:
             pending[0] = self._key(node) if node is not None else ("", 0)
