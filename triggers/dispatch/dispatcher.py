@@ -92,8 +92,9 @@ class Dispatcher:
     async def _send(self, command: Command) -> Answer:
         try:
             return await self._gateway.send(command)
-        except Exception:  # noqa: BLE001  whatever a gateway raises, the message may have left
-            _log.exception("a message may have left", gateway=self._gateway.name, command=command.send.id)
+        except Exception as error:  # noqa: BLE001  whatever a gateway raises, the message may have left
+            kind = type(error).__name__  # its words may hold a number or a text
+            _log.error("a message may have left", gateway=self._gateway.name, command=command.send.id, error=kind)
             return Answer.UNKNOWN
 
     async def _commit(self, work: Callable[[Connection], T]) -> T:

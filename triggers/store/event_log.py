@@ -127,7 +127,7 @@ def _enter(connection: sqlite3.Connection, arrival: Arrival, seq: int, stamp: in
     assert isinstance(at, int), "intake turns times into integers"  # noqa: S101  a broken invariant
     added = connection.execute(
         "INSERT INTO events (seq, source, id, type, customer, occurred_at, received_at, body)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (source, id) DO NOTHING",
         (seq + 1, event.source, event.id, type_of(event), event.customer, at, stamp, arrival.body),
     ).rowcount
     if added:

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 from pydantic import ValidationError
-from rich.console import Console
 
 from triggers.log import set_up
 from triggers.settings import Settings
@@ -44,9 +43,10 @@ def command(**given: Any) -> int:
 
 
 async def _serve(settings: Settings) -> None:
-    from triggers.drivers.embedded.service import Service  # noqa: PLC0415  `run --help` needs none of it
+    from triggers.drivers.embedded.screen import Terminal  # noqa: PLC0415  `run --help` needs none of these
+    from triggers.drivers.embedded.service import Service  # noqa: PLC0415
 
-    await Service(settings, Console(highlight=False)).serve()
+    await Service(settings, Terminal(highlight=False)).serve()
 
 
 def _option(place: tuple[int | str, ...]) -> str:

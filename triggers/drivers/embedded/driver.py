@@ -47,7 +47,7 @@ class Outcome(msgspec.Struct, frozen=True):
 class Driver(Replay):
     """The embedded engine. All of it runs on one thread; ``position`` and ``clock`` may be read from any.
 
-    ``told`` is called after each commit that decided something.
+    ``idle`` says that there was nothing to do at the last turn. ``told`` is called after each commit.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Driver(Replay):
         self.customers = self._shelf = Shelf(reader, customers_in_memory, self._spill)
         self.position = self._applied = progress.position
         self._committed_clock = self.clock
+        self.idle = False
         self._made: list[tuple[Decision, str | None]] = []
         self._ledger_kept = progress.ledger
         if progress.ledger is not None:
@@ -98,13 +99,14 @@ class Driver(Replay):
     def turn(self) -> bool:
         """Decide on the next events, or let time pass once the log is read to the end; False if nothing is to do."""
         events = read_events(self._reader, self.position, EVENTS_IN_A_TURN)
+        self.idle = not events and self.next_wake() >= self._time.now()
         if events:
             self._shelf.fetch([logged.event.customer for logged in events])
             self.play(self._handed_out(events))
             self.position = self._applied = events[-1].seq
             self._commit()
             return True
-        if self.next_wake() >= self._time.now():
+        if self.idle:
             return False
         horizon = self._log.horizon().result()
         if horizon.seq == self.position:

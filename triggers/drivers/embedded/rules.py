@@ -1,4 +1,4 @@
-"""Loads the rules of a service at start: what is wrong is told and left out; each rule counts since it was first seen."""
+"""Loads the rules of a service at start: what is wrong is told and left out; each rule counts since first seen."""
 
 from __future__ import annotations
 

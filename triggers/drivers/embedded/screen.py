@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
+from errno import EPIPE
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.text import Text
 
 from triggers.core.decisions import Ended, Postponed, Reason
 from triggers.core.times import Zone, wall_text
+from triggers.errors import OutputUnusable
 from triggers.log import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from triggers.drivers.embedded.driver import Outcome
 
 HELD_AT_ONCE = 4
@@ -23,6 +25,14 @@ HELD_AT_ONCE = 4
 WAITING_LIMIT = 1_000
 SUMMARY_EVERY_S = 5.0
 REFRESH_S = 0.5
+
+
+class Terminal(Console):
+    """A console that says so when nobody reads it any more, rather than ending the program."""
+
+    def on_broken_pipe(self) -> None:
+        """Hand the error on."""
+        raise BrokenPipeError(EPIPE, os.strerror(EPIPE))
 
 
 class Screen:
@@ -39,8 +49,11 @@ class Screen:
         self.clock = 0
 
     def show(self, line: Text) -> None:
-        """Put one line on the screen."""
-        self._console.print(line, soft_wrap=True, highlight=False)
+        """Put one line on the screen. Raises OutputUnusable when nobody reads it any more."""
+        try:
+            self._console.print(line, soft_wrap=True, highlight=False)
+        except OSError as error:
+            raise OutputUnusable(f"the screen cannot be written: {error.strerror}") from error
 
     def take(self, outcome: Outcome) -> None:
         """Note what a commit brought."""
@@ -59,11 +72,20 @@ class Screen:
         """Tell some of what was held back since the last time: first the kinds that were told least."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
+        chosen: list[Ended | Postponed] = []
         for _ in range(min(HELD_AT_ONCE, len(waiting))):
-            decision = min(waiting, key=lambda each: self._told[_kind(each)])
-            waiting.remove(decision)
-            self._told[_kind(decision)] += 1
+            chosen.append(min(waiting, key=lambda each: self._told[_kind(each)]))
+            waiting.remove(chosen[-1])
+            self._told[_kind(chosen[-1])] += 1
+        for decision in sorted(chosen, key=lambda each: each.at):
             self.show(self._held_line(decision))
+
+    def welcome(self, address: str, rules: int, at: int, speed: float | None) -> None:
+        """Say what is running."""
+        pace = "" if speed is None else f", {speed:g} times as fast as real time" if speed else ", as fast as can be"
+        line = Text(f"{rules} rules · events to {address}/v1/events · Ctrl-C stops\n", style="bold")
+        line.append(f"It is {wall_text(self._zone, at)} in {self._zone.name}{pace}.")
+        self.show(line)
 
     def summary(self, events: int) -> None:
         """Tell the numbers so far."""

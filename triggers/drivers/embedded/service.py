@@ -30,7 +30,7 @@ from triggers.store.writer import Writer
 from triggers.web.service import Face
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from concurrent.futures import Future
 
     from rich.console import Console
@@ -135,12 +135,13 @@ class Service:
             runner = await self._listen()
             for state, count in self._dispatcher.recover().items():
                 self.metrics.outbox.labels(state).set(count)
-            tasks = [asyncio.create_task(self._dispatcher.run()), asyncio.create_task(self._show_progress())]
+            self._welcome()
+            sending, showing = self._task(self._dispatcher.run()), self._task(self._show_progress())
             threads = [self._thread("engine", self._decide)]
             threads += [self._thread("feed", self._feed.run)] if self._feed else []
             await self._ended.wait()
             await runner.cleanup()
-            await self._end(tasks, threads)
+            await self._end(sending, showing, threads)
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._loop.remove_signal_handler(number)
@@ -168,22 +169,30 @@ class Service:
         )
         return runner
 
-    async def _end(self, tasks: Sequence[asyncio.Task[None]], threads: Sequence[threading.Thread]) -> None:
+    async def _end(
+        self, sending: asyncio.Task[None], showing: asyncio.Task[None], threads: Sequence[threading.Thread]
+    ) -> None:
         self._stopping.set()
         self._wake.set()
         for thread in threads:
             await asyncio.to_thread(thread.join)
         self._dispatcher.stop()
-        tasks[1].cancel()
-        with suppress(ServiceUnusable):
-            await tasks[0]
-        if self.settings.exit_at_end and self._fault is None:
-            await self._dispatcher.drain()
-        with suppress(OSError, asyncio.CancelledError):
-            await tasks[1]
+        showing.cancel()
+        await asyncio.gather(sending, showing, return_exceptions=True)
+        if self._fault is None and self.settings.exit_at_end:
+            await self._guarded(self._dispatcher.drain())
         if self._fault is None:
-            self.screen.summary(self._driver.position)
+            self._show_numbers()
         _log.info("stopped", position=self._driver.position, fault=None if self._fault is None else str(self._fault))
+
+    def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.create_task(self._guarded(work))
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001  whatever ends a part ends the service, and is raised there
+            self._fail(error)
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:
@@ -266,7 +275,7 @@ class Service:
         driver, now = self._driver, self._clock.now()
         oldest = oldest_after(self._reader, driver.position)
         lag_s = 0.0 if oldest is None else max(0, now - oldest) / 1_000
-        clock = driver.clock if oldest is not None or driver.next_wake() < now else now
+        clock = now if driver.idle and oldest is None else driver.clock
         self.metrics.lag.set(lag_s)
         self.metrics.position.set(driver.position)
         self.metrics.clock.set(clock / 1_000)
@@ -284,9 +293,16 @@ class Service:
     def _show(self, line: Text) -> None:
         try:
             self.screen.show(line)
-        except OSError as error:
-            self._fail(OutputUnusable(f"the screen cannot be written: {error.strerror}"))
+        except OutputUnusable as error:
+            self._fail(error)
             raise
+
+    def _welcome(self) -> None:
+        address = f"http://{self.address[0]}:{self.address[1]}"
+        self.screen.welcome(address, len(self._driver.rulebook.rules), self._clock.now(), self.settings.speed)
+
+    def _show_numbers(self) -> None:
+        self.screen.summary(self._driver.position)
 
     def _moved(self, old: str, new: str, count: int) -> None:
         self.metrics.outbox.labels(old).dec(count)
@@ -298,11 +314,7 @@ class Service:
         while True:
             await asyncio.sleep(REFRESH_S)
             shown_s += REFRESH_S
-            try:
-                self.screen.refresh()
-                if shown_s >= SUMMARY_EVERY_S and told != self._driver.position:
-                    shown_s, told = 0.0, self._driver.position
-                    self.screen.summary(told)
-            except OSError as error:
-                self._fail(OutputUnusable(f"the screen cannot be written: {error.strerror}"))
-                return
+            self.screen.refresh()
+            if shown_s >= SUMMARY_EVERY_S and told != self._driver.position:
+                shown_s, told = 0.0, self._driver.position
+                self._show_numbers()

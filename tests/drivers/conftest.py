@@ -1,0 +1,41 @@
+"""Services and logs for the tests of the drivers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from running import Running, write_shop_log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Start = Callable[..., Running]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Start]:
+    """Start services; what still runs at the end is killed."""
+    started: list[Running] = []
+
+    def start(*options: str, folder: Path = tmp_path, **more: Any) -> Running:
+        started.append(Running(folder, *options, **more))
+        return started[-1]
+
+    yield start
+    for running in started:
+        if running.alive:
+            running.kill()
+
+
+@pytest.fixture(scope="session")
+def shop_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A made-up shop's log of 20,000 events."""
+    return write_shop_log(tmp_path_factory.mktemp("shop"), customers=1_100, events=20_000)
+
+
+@pytest.fixture(scope="session")
+def small_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A made-up shop's log of 3,000 events."""
+    return write_shop_log(tmp_path_factory.mktemp("shop"), customers=200, events=3_000)
