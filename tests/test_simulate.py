@@ -152,13 +152,13 @@ def test_an_order_costs_what_its_lines_cost(firsts: list[Event]) -> None:
 
 
 def test_only_what_was_liked_is_removed_from_the_wish_list(firsts: list[Event]) -> None:
-    liked: dict[str, set[str]] = {}
+    liked: dict[str, set[tuple[str, str, Decimal]]] = {}
     for event in sorted(firsts, key=lambda event: ms(event.at)):
         mine = liked.setdefault(event.customer, set())
         if type_of(event) == "favorite.added":
-            mine.add(event.product_id)  # type: ignore[attr-defined]
+            mine.add((event.product_id, event.category, event.price))  # type: ignore[attr-defined]
         elif type_of(event) == "favorite.removed":
-            assert event.product_id in mine  # type: ignore[attr-defined]
+            assert (event.product_id, event.category, event.price) in mine  # type: ignore[attr-defined]
 
 
 def test_phones_are_mobile_numbers_and_nobody_shares_one(firsts: list[Event]) -> None:

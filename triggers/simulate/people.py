@@ -13,6 +13,8 @@ from triggers.simulate.rhythm import DAY_MS
 if TYPE_CHECKING:
     import random
 
+    from triggers.simulate.goods import Product
+
 MAX_CUSTOMERS = 1_000_000
 """As many as there are phones in the block."""
 
@@ -63,7 +65,7 @@ class Person:
     """One customer of the shop: what their visits need.
 
     ``pace_ms`` is the mean time between two visits in a shop that is always as full as on its fullest hour.
-    ``paid_fen`` is what they paid so far, and ``liked`` holds the product ids on their wish list.
+    ``paid_fen`` is what they paid so far, and ``liked`` holds the products on their wish list.
     """
 
     __slots__ = ("id", "is_member", "level", "liked", "pace_ms", "paid_fen", "subscribed")
@@ -75,7 +77,7 @@ class Person:
         self.level = "regular"
         self.paid_fen = 0
         self.subscribed = True
-        self.liked: list[str] = []
+        self.liked: list[Product] = []
 
     def promote(self) -> bool:
         """Set the level that they have paid for; say whether it is a new one."""

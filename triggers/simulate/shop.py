@@ -35,6 +35,7 @@ SIGNED_UP_BEFORE = 0.6
 CAME_BY_MESSAGE = 0.10
 LIKES = 0.30
 LIKES_ONE_MORE = 0.45
+WISHES = 10
 CHANGES_MIND = 0.10
 BUYS = 0.16
 BUYS_IN_FESTIVAL = 0.26
@@ -130,12 +131,11 @@ class Shop:
     def _like(self, at: int, person: Person, product: Product) -> None:
         rng = self._rng
         if person.liked and rng.random() < CHANGES_MIND:
-            self._tell(at, "favorite.removed", person, product_id=person.liked.pop())
-        while product.id not in person.liked:
+            self._tell(at, "favorite.removed", person, **_on_list(person.liked.pop()))
+        while product not in person.liked:
             at += rng.randrange(20, 400) * SECOND_MS
-            person.liked = [*person.liked[-9:], product.id]
-            price = yuan(product.price_fen)
-            self._tell(at, "favorite.added", person, product_id=product.id, category=product.category, price=price)
+            person.liked = [*person.liked[1 - WISHES :], product]
+            self._tell(at, "favorite.added", person, **_on_list(product))
             if rng.random() >= LIKES_ONE_MORE:
                 return
             product = look(rng)
@@ -180,3 +180,7 @@ class Shop:
         elif not person.subscribed and rng.random() < SUBSCRIBES_AGAIN:
             person.subscribed = True
             self._tell(at + MINUTE_MS, "customer.subscribed", person)
+
+
+def _on_list(product: Product) -> dict[str, object]:
+    return {"product_id": product.id, "category": product.category, "price": yuan(product.price_fen)}
