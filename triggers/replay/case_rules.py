@@ -81,8 +81,11 @@ class CaseRules:
         if self.id in self._gone:
             self._rules[self.id] = replace(self._gone.pop(self.id)[0], since=at)
 
-    def rulebook(self) -> Rulebook:
-        """Make the set of rules in force. Everything is kept, since an edit may ask for it."""
+    def rulebook(self, *, narrates: bool) -> Rulebook:
+        """Make the set of rules in force, telling all that happens or only ends and sends.
+
+        Every event is kept, since an edit may ask for it.
+        """
         removed = {name: at for name, (_, at) in self._gone.items()}
         return Rulebook(
             self._rules.values(),
@@ -92,6 +95,7 @@ class CaseRules:
             segments=self._segments,
             pins=self._pins,
             keep_all=True,
+            narrates=narrates,
         )
 
     def _put(self, rule: Rule) -> None:

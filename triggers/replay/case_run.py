@@ -32,7 +32,7 @@ class Run:
         self.sends: list[Send] = []
         self.ended: list[Ended] = []
         self.failures: list[Failure] = []
-        self.replay = Replay(rules.rulebook(), self._take, clock=made.start)
+        self.replay = Replay(rules.rulebook(narrates=explain), self._take, clock=made.start)
         self.diary = Diary(self.replay.customers) if explain else None
 
     def play(self) -> None:
@@ -80,7 +80,7 @@ class Run:
         self.replay.run_until(step.at)
         if self.diary is not None:
             self.diary.edited(step.at, self.rules.id, told)
-        self.replay.change(self.rules.rulebook())
+        self.replay.change(self.rules.rulebook(narrates=self.diary is not None))
         return True
 
     def _take(self, decision: Decision) -> None:
