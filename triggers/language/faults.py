@@ -44,13 +44,14 @@ def report(reading: Reading, model: type[BaseModel], fault: Any) -> None:
         reading.error(path[:-1], f"'{path[-1]}' is missing" + (f" in '{_name(path[:-1])}'" if len(path) > 1 else ""))
     elif isinstance(context.get("error"), Misfit):
         reading.misfit(path, context["error"])
+    elif path and path[-1] == "[key]":
+        known = [word.strip("'") for word in str(context.get("expected", "")).replace(" or ", ", ").split(", ")]
+        reading.key_error(path[:-1], f"unknown key '{path[-2]}'{did_you_mean(str(path[-2]), known)}")
     elif kind == "literal_error":
         reading.error(path, _not_one_of(reading, path, context["expected"]))
     elif kind in ("model_type", "model_attributes_type"):
         keys = keys_at(model, path)
         reading.error(path, f"write keys and values here: {', '.join(keys)}")
-    elif path and path[-1] == "[key]":
-        reading.key_error(path[:-1], f"unknown key '{path[-2]}'")
     else:
         message = _KIND_WORDS.get(kind) or str(fault["msg"]).replace("Input should be", "must be")
         if kind in _KIND_WORDS:
@@ -59,7 +60,7 @@ def report(reading: Reading, model: type[BaseModel], fault: Any) -> None:
 
 
 def _not_one_of(reading: Reading, path: Path, expected: str) -> str:
-    known = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
+    known = [word.strip("'").replace("True", "true") for word in expected.replace(" or ", ", ").split(", ")]
     found = reading.document.node(path).plain() if reading.document else ""
     if isinstance(found, (dict, list)):
         return f"write {joined(known)}"

@@ -10,7 +10,7 @@ import msgspec
 from triggers.core.customer import PROFILE
 from triggers.core.events import EVENT_TYPES
 from triggers.language.expressions import event_fields
-from triggers.language.findings import did_you_mean
+from triggers.language.findings import did_you_mean, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,6 +85,8 @@ def _check_case(building: Building, path: Path, case: Case) -> None:
 def _check_feed(reading: Reading, path: Path, item: Feed, *, feeding: bool) -> None:
     kinds = [key for key in ("event", "edit", "status", "remove", "restore") if getattr(item, key) is not None]
     wanted = ("event", "edit", "status", "remove", "restore") if feeding else ("event",)
+    if not kinds and any(reading.spoken_of((*path, key)) for key in wanted):
+        return
     if len(kinds) != 1 or kinds[0] not in wanted:
         message = f"write one of {', '.join(wanted)}" if feeding else "history holds events: write 'event: …'"
         reading.error(path, message)
@@ -98,19 +100,26 @@ def _check_feed(reading: Reading, path: Path, item: Feed, *, feeding: bool) -> N
 
 def _check_event(reading: Reading, path: Path, name: str, fields: Mapping[str, Any]) -> None:
     model = EVENT_TYPES[name]
+    meant: list[str] = []
     known = [field for field in event_fields(name) if field not in ("id", "at")]
     for key in fields:
         if key not in known:
             guess = did_you_mean(key, known) or f"; known: {', '.join(known) or 'none'}"
             reading.key_error((*path, key), f"{model.__name__} has no field '{key}'{guess}")
+            meant += nearest(key, known)
     given = {key: value for key, value in fields.items() if key in known}
     try:
         msgspec.convert({"type": name, "id": "1", "customer": "c1", "at": 0, **given}, type=model)
     except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at `$.")
-        key = place.rstrip("`").partition(".")[0].partition("[")[0]
-        words = message[:1].lower() + message[1:].replace("`str`", "text (in quotes)")
-        reading.error((*path, key) if key in given else path, words.replace("object missing required field", "missing"))
+        message, _, place = str(error).replace("`", "'").partition(" - at '$.")
+        key = place.rstrip("'").partition(".")[0].partition("[")[0]
+        if "required field" in message and not key:
+            absent = message.rpartition("field ")[2]
+            if absent.strip("'") not in meant:
+                reading.error(path, f"{absent} is missing in '{name}'")
+            return
+        words = message[:1].lower() + message[1:].replace("'str'", "text (in quotes)")
+        reading.error((*path, key) if key in given else path, words)
 
 
 def across(drafts: Sequence[Draft], shop: SharedShop, today: int | None) -> None:
@@ -204,5 +213,5 @@ def _check_holidays(building: Building, shop: SharedShop, today: int) -> None:
         days = shop.calendar.get(name, ())
         if name in shop.calendar and not any(today <= day <= today + 366 for day in days):
             building.reading.warn(
-                path, f"'{name}' has no date in the next twelve months; run 'triggers rules calendar'"
+                path, f"'{name}' has no date in the next twelve months; add one to the calendar of _shop.yaml"
             )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator, WithJsonSchema
 
 from triggers.core.times import DAY, Duration
+from triggers.language.findings import Misfit
 from triggers.language.kinds import (
     Cap,
     EventNames,
@@ -22,6 +24,17 @@ from triggers.language.kinds import (
     Yuan,
 )
 from triggers.language.model import Class, Safety  # noqa: TC001  pydantic reads the annotations at run time
+
+
+def _link_base(value: object) -> str:
+    text = value if isinstance(value, str) else ""
+    if not re.fullmatch(r"(https://)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+/[!-~]{0,40}", text):
+        raise Misfit(f"'{value}': write the short links' host, such as s.example/")
+    return text
+
+
+LinkBase = Annotated[str, PlainValidator(_link_base), WithJsonSchema({"type": "string"})]
+"""What short links begin with."""
 
 
 class Caps(Part):
@@ -66,7 +79,7 @@ class ShopModel(Part):
     signature: Annotated[str, Field(max_length=40)] = ""
     opt_out: Annotated[str, Field(max_length=60)] = ""
     price_per_message: Yuan | None = None
-    link_base: Line = "s.example/"
+    link_base: LinkBase = "s.example/"
     window: WindowSpans = Field(default_factory=lambda: list[WindowSpan]([(0, DAY)]))
     look_ahead: ExactSpan = 0
     history: Span = Duration(days=400, text="400d")
