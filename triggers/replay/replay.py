@@ -63,6 +63,7 @@ class Replay:
             if in_order:
                 if out:
                     self._hand_over(out)
+                if customer.wake < NEVER:  # a wait may have begun without a word
                     self._want(customer)
             else:
                 for decision in out:
