@@ -268,6 +268,35 @@ def test_what_was_wrong_is_not_called_missing_as_well(folder: Folder) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (
+            (
+                "when: {event: order.payed}\nwait: 1d\naudience: {where: event.amount > 1}\n"
+                "send: {text: 'a {event.amount}', link: order}\n"
+            ),
+            "6:15: error: unknown event 'order.payed'",
+        ),
+        (
+            WHEN + "send: {text: '{coupon.amount} {link}', coupon: {batch: 1, amount: 2}, link: coupon}\n",
+            "8:56: error: write text here",
+        ),
+        (WHEN + "send: {text: '{link}', link: [store]}\n", "8:30: error: write text here"),
+        (WHEN + SEND + "audience: {did: order.payed, within: 3d, where: event.amount > 1}\n", "9:17: error: unknown"),
+        (WHEN + SEND + "audience: {all: [{where: 5}]}\n", "9:26: error: write text here"),
+        ("schedule: {every: weekly, at: 10:00}\n" + SEND, "6:19: error: 'weekly' is not one of day, week, month"),
+        ("schedule: {every: [day], at: 10:00}\n" + SEND, "6:19: error: write day, week or month"),
+        (
+            WHEN + "send: {variants: [{id: a, share: 50, text: b}, {id: c, share: 50%, text: d}]}\n",
+            "8:34: error: write a percentage: '50%'",
+        ),
+    ],
+)
+def test_one_mistake_makes_one_finding(folder: Folder, body: str, expected: str) -> None:
+    assert [line[: len(expected)] for line in folder.rule(body).said()] == [expected]
+
+
 def test_missing_keys_are_named(folder: Folder) -> None:
     folder.file("r.yaml", "rule: v1\nwhen: {where: event.amount > 1}\n")
     assert folder.said() == [

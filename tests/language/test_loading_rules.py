@@ -166,6 +166,19 @@ class TestAcrossFiles:
         folder.rule(RULE + "audience: {in: answered}\n").rule(WAVES + "wiat: 1d\n", "w")
         assert all(finding.startswith("w.yaml") for finding in folder.findings())
 
+    def test_a_file_that_cannot_be_read_may_keep_the_segment(self, folder: Folder) -> None:
+        folder.rule(RULE + "audience: {in: answered}\n").file("w.yaml", "a: [")
+        assert [rule.id for rule in folder.load().rules] == ["r"]
+
+    def test_a_copy_that_kept_the_id_does_not_stop_the_original(self, folder: Folder) -> None:
+        folder.rule(RULE)
+        folder.file("copy.yaml", (folder.path / "r.yaml").read_bytes())
+        assert folder.findings() == [
+            "copy.yaml:2:5: error: 'r' is the id of " + f"{folder.path}/r.yaml, too",
+            "copy.yaml:2:5: error: id 'r' and file name 'copy.yaml' differ; the id is what timers belong to",
+        ]
+        assert [rule.id for rule in folder.load().rules] == ["r"]
+
     def test_a_segment_is_kept_by_one_rule(self, folder: Folder) -> None:
         folder.rule(WAVES, "v").rule(WAVES, "w")
         assert folder.findings() == ["w.yaml:9:12: error: 'answered' is kept by v, too"]

@@ -83,6 +83,12 @@ def test_a_mistake_in_the_shop(folder: Folder, line: str, expected: str) -> None
     assert [each[: len(expected)] for each in found] == [expected]
 
 
+def test_rules_are_not_blamed_for_what_is_wrong_in_the_shop(folder: Folder) -> None:
+    folder.shop("shop: v1\nname: Test\ntimezone: UTC\nperiods: {sale: {from: 2026-02-30, until: 2026-03-01}}\n")
+    folder.rule("schedule: {every: day, at: 10:00}\nduring: sale\nsend: {text: Hello}\n")
+    assert folder.findings() == ["_shop.yaml:4:24: error: '2026-02-30': there is no such day"]
+
+
 def test_an_overridden_shop_is_checked_as_well() -> None:
     with pytest.raises(ValueError, match=r"unknown key 'cap'; did you mean 'caps'\?"):
         build_shop({**LEAST, "cap": {}})

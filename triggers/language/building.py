@@ -157,7 +157,7 @@ def _valid(building: Building) -> Period:
 def _periods(building: Building, key: str, names: Sequence[str] | None) -> tuple[Period, ...]:
     known = building.shop.periods
     for index, name in enumerate(names or ()):
-        if name not in known:
+        if name not in known and building.shop.whole:
             listed = f"; known: {', '.join(known)}" if known else "; _shop.yaml has no periods"
             building.reading.error((key, index), f"unknown period '{name}'{listed}")
     return tuple(known[name] for name in names or () if name in known)

@@ -24,6 +24,8 @@ _FIELDS = {"all": "all_", "any": "any_", "not": "not_", "in": "in_"}
 
 def expression(building: Building, path: Path, text: str, events: Sequence[str]) -> Where | None:
     """Compile an expression over events of some types, or over none."""
+    if not events and "event" in text and building.reading.spoken_of(("when",)):
+        return None  # nobody knows which event was meant
     try:
         compiled = compile_expression(text, tuple(events), with_event=bool(events))
     except ExpressionError as error:
@@ -35,6 +37,8 @@ def expression(building: Building, path: Path, text: str, events: Sequence[str])
 
 def condition(building: Building, path: Path, part: model.Condition) -> Condition:
     """Build a condition; one that is wrong is reported, and replaced by one that always holds."""
+    if building.reading.spoken_of((*path, "did")):
+        return _NOTHING
     kinds = [name for name in _KINDS if getattr(part, _FIELDS.get(name, name)) is not None]
     if part.where is not None and kinds != ["did"]:
         kinds.append("where")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from codecs import BOM_UTF8
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from triggers.errors import RulesUnusable
 from triggers.language import lint
+from triggers.language.across import across
 from triggers.language.building import Building, build
 from triggers.language.model import RuleModel
 from triggers.language.places import Places
@@ -103,7 +104,7 @@ def load(folder: FilePath, *, since: int = 0, today: int | None = None) -> Loade
     lint_shop = shop or _stand_in()
     salt = _bytes(contents[SHOP_FILE])
     drafts = [_draft(folder, name, contents[name], lint_shop, since=since, salt=salt) for name in names]
-    lint.across([draft for draft in drafts if draft.model is not None], lint_shop, today)
+    across(drafts, lint_shop, today)
     usable = shop is not None and not shop_reading.faulty
     good = [draft for draft in drafts if draft.rule is not None and not draft.reading.faulty]
     return Loaded(
@@ -170,7 +171,7 @@ def _shop(folder: FilePath, content: bytes | str) -> tuple[Reading, SharedShop |
 
 
 def _stand_in() -> SharedShop:
-    return build_shop({"shop": "v1", "name": "Shop", "timezone": "UTC"})
+    return replace(build_shop({"shop": "v1", "name": "Shop", "timezone": "UTC"}), whole=False)
 
 
 def _draft(folder: FilePath, name: str, content: bytes | str, shop: SharedShop, *, since: int, salt: bytes) -> Draft:
@@ -191,7 +192,7 @@ def _check(draft: Draft, shop: SharedShop, *, since: int, revision: str, name: s
     if draft.model is not None:
         draft.building = Building(reading, draft.model, shop)
         draft.rule = build(draft.building, since=since, revision=revision)
-        lint.within(draft.building, name)
+        lint.within(draft.building, draft.rule, name)
 
 
 def _file(draft: Draft) -> RuleFile:

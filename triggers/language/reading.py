@@ -69,6 +69,12 @@ class Reading:
         """Tell whether the value of a path has a finding already and was put aside: then it is not missing."""
         return bool(path) and str(path[-1]) in self._document().node(path[:-1]).aside
 
+    def put_aside_in(self, path: Path) -> bool:
+        """Tell whether something right inside the value of a path, or inside its items, was put aside."""
+        node = self._document().node(path)
+        items = node.value if isinstance(node.value, list) else ()
+        return bool(node.aside) or any(item.aside for item in items)
+
     def shown(self) -> list[Finding]:
         """List the findings in the order of the file, a hundred at most."""
         ordered = sorted(self.findings)

@@ -53,12 +53,12 @@ def sending(building: Building, parts: Parts) -> Sending:
     """Build the sending of a rule, or of one wave."""
     coupon = _coupon(building, parts)
     link, link_path = parts.get("link")
+    gaps = texts.Gaps(building.event, coupon, link, _unsure(building, parts))
     if link is not None:
         try:
-            texts.check_link(link, building.event, coupon)
+            texts.check_link(link, gaps)
         except Misfit as error:
             building.reading.misfit(link_path, error)
-    gaps = texts.Gaps(building.event, coupon, link)
     variants = _variants(building, parts, gaps)
     expires, _ = parts.get("expires")
     holdout, _ = parts.get("holdout")
@@ -71,6 +71,11 @@ def sending(building: Building, parts: Parts) -> Sending:
         holdout=holdout or 0.0,
         plain=parts.get("variants")[0] is None,
     )
+
+
+def _unsure(building: Building, parts: Parts) -> frozenset[str]:
+    paths = {"event": ("when",), "coupon": parts.get("coupon")[1], "link": parts.get("link")[1]}
+    return frozenset(source for source, path in paths.items() if building.reading.spoken_of(path))
 
 
 def _coupon(building: Building, parts: Parts) -> Coupon | None:
@@ -123,7 +128,8 @@ def _variants(building: Building, parts: Parts, gaps: texts.Gaps) -> tuple[Varia
                 building.reading.error(path[:-1], "'text' is missing in 'send'; or write 'variants'")
             return (Variant("", ("",)),)
         return (_variant(building, text_path, "", text, gaps),)
-    _check_shares(building, path, variants)
+    if not building.reading.put_aside_in(path):
+        _check_shares(building, path, variants)
     _check_ids(building, path, (variant.id for variant in variants))
     shares = [1.0 if variant.share is None else variant.share for variant in variants]
     return tuple(

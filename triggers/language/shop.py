@@ -32,6 +32,8 @@ class SharedShop(Shop):
     promo_words: tuple[str, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
     """The file's plain values."""
+    whole: bool = True
+    """Whether nothing was left out for being wrong."""
 
 
 def shop_of(reading: Reading) -> SharedShop | None:
@@ -70,6 +72,7 @@ def _build(reading: Reading, model: ShopModel, data: Mapping[str, Any]) -> Share
         banned=tuple(model.copy_.banned),
         promo_words=tuple(model.copy_.promo_words),
         data=data,
+        whole=not reading.faulty,
     )
 
 

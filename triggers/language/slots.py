@@ -23,6 +23,8 @@ _LONGEST_MONTH = 31
 
 def schedule(building: Building, part: model.Schedule) -> Schedule:
     """Build a schedule; one that is wrong is reported, and has no slot."""
+    if building.reading.put_aside_in(_PATH):
+        return _NO_SLOT
     kinds = [key for key in ("every", "holiday", "cron") if getattr(part, key) is not None]
     if len(kinds) > 1:
         building.reading.key_error((*_PATH, kinds[1]), f"'{kinds[0]}' and '{kinds[1]}' side by side; write one of them")
@@ -85,7 +87,7 @@ def _holiday(building: Building, part: model.Schedule) -> Schedule:
     for index, name in enumerate(part.holiday or ()):
         days = calendar.get(name, ())
         building.holidays.append(((*_PATH, "holiday", index), name))
-        if name not in calendar:
+        if name not in calendar and building.shop.whole:
             guess = did_you_mean(name, calendar) or (f"; known: {', '.join(calendar)}" if calendar else "")
             message = f"'{name}' has no date in the calendar of _shop.yaml{guess}"
             building.reading.warn((*_PATH, "holiday", index), message)
@@ -117,6 +119,8 @@ def waves(building: Building, part: model.Waves) -> Waves:
 
 def _wave_slot(building: Building, path: Path, wave: model.Wave, before: int | None) -> int:
     zone = building.shop.zone
+    if building.reading.put_aside_in(path):
+        return before or 0
     if (wave.at is None) == (wave.after is None):
         building.reading.error(path, "write 'at' or 'after'" + (", not both" if wave.at else ""))
         return before or 0

@@ -28,11 +28,12 @@ _LINKS = ("coupon", "store", "member_page", "order", "event_page")
 
 @dataclass(frozen=True, slots=True)
 class Gaps:
-    """What the texts of a rule may use."""
+    """What the texts of a rule may use; ``unsure`` names the sources that have a finding of their own."""
 
     event: str | None = None
     coupon: Coupon | None = None
     link: str | None = None
+    unsure: frozenset[str] = frozenset()
 
     def known(self) -> Mapping[str, Type | None]:
         """List the placeholders by name; a type of None never comes out empty."""
@@ -71,9 +72,11 @@ def parse(text: str, gaps: Gaps) -> tuple[Text, list[Misfit]]:
 
 def _gap(inside: str, gaps: Gaps, known: Mapping[str, Type | None]) -> Placeholder:
     name, bar, default = inside.partition("|")
+    source, _, field = name.partition(".")
+    if source in gaps.unsure:
+        return Placeholder(source, field, default)
     if name not in known:
         raise Misfit(_unknown(name, gaps, known))
-    source, _, field = name.partition(".")
     if source == "link" and gaps.link is None:
         raise Misfit("{link} without 'link:'; say where it leads: link: store")
     if source == "coupon" and gaps.coupon is None:
@@ -99,7 +102,7 @@ def _unknown(name: str, gaps: Gaps, known: Mapping[str, Type | None]) -> str:
     return f"unknown placeholder {{{name}}}" + (guess or f"; known: {', '.join(known)}")
 
 
-def check_link(link: str, event: str | None, coupon: Coupon | None) -> None:
+def check_link(link: str, gaps: Gaps) -> None:
     """See that a link leads somewhere. Raises Misfit."""
     if link.startswith("https://"):
         if not re.fullmatch(r"https://[A-Za-z0-9.-]+\.[A-Za-z]{2,}(:[0-9]+)?(/[!-~]*)?", link):
@@ -108,9 +111,10 @@ def check_link(link: str, event: str | None, coupon: Coupon | None) -> None:
     if link not in _LINKS:
         known = ", ".join(_LINKS)
         raise Misfit(f"unknown link '{link}'; it is one of {known} or https://…{did_you_mean(link, _LINKS)}")
-    if link == "coupon" and coupon is None:
+    if link == "coupon" and gaps.coupon is None and "coupon" not in gaps.unsure:
         raise Misfit("'link: coupon' without 'coupon:'")
-    if link == "order" and (event is None or "order_id" not in event_fields(event)):
+    of_order = gaps.event is not None and "order_id" in event_fields(gaps.event)
+    if link == "order" and not of_order and "event" not in gaps.unsure:
         raise Misfit("'link: order' needs a rule that waits for an event of an order")
 
 
