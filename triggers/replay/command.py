@@ -67,20 +67,18 @@ def command(
     RFC 3339 time, or a date (and time) on the shop's wall clock. Lines that are no events are left out and counted.
     """
     begun = perf_counter()
-    book, notes = _rulebook(folder, drafts=drafts)
-    other = _rulebook(against, drafts=drafts)[0] if against is not None else None
+    book, notes = _rulebook(folder, order, drafts=drafts)
+    other = _rulebook(against, order, drafts=drafts)[0] if against is not None else None
     zone = book.shop.zone
     stretch = Stretch(_instant(since, zone) or 0, _instant(until, zone))
     refuse_to_overwrite((out, decisions, rejected), logs)
-    with shown(quiet=quiet) as progress, Outputs(out, decisions, rejected) as outputs:
-        log = Log(logs, order=order, reject=outputs.reject, progress=progress)
-        if not outputs.again:
-            log.find_unsorted()
+    with shown(quiet=quiet) as report, Outputs(book, out, decisions, rejected) as outputs:
+        log = Log(logs, order=order, reject=outputs.reject)
         before = Sends() if other is not None else None
-        played = play(log, book, stretch, outputs if before is None else Both(outputs, before))
+        played = play(log, book, stretch, outputs if before is None else Both(outputs, before), report)
+        outputs.finish()
         seconds = perf_counter() - begun
-        log.reject = None
-        comparison = None if other is None or before is None else _compared(log, other, stretch, before)
+    comparison = None if other is None or before is None else _compared(log, other, stretch, before)
     if not quiet:
         said = [heading(log, played, zone, seconds), *remarks(log, played.tally, rejected), *notes]
         said += ["", plain(played.tally.table())]
@@ -91,11 +89,12 @@ def command(
 
 def _compared(log: Log, book: Rulebook, stretch: Stretch, before: Sends) -> Comparison:
     after = Sends()
+    log.reject = None  # they were turned away in the first reading
     play(log, book, stretch, after)
     return Comparison(before, after)
 
 
-def _rulebook(folder: Path, *, drafts: bool) -> tuple[Rulebook, list[str]]:
+def _rulebook(folder: Path, order: str, *, drafts: bool) -> tuple[Rulebook, list[str]]:
     """Load a folder of rules that is without errors; also say what a person should know of it."""
     loaded = load(folder)
     if loaded.errors or loaded.shop is None:
@@ -111,7 +110,8 @@ def _rulebook(folder: Path, *, drafts: bool) -> tuple[Rulebook, list[str]]:
         notes.append(f"{counted(len(asleep), 'draft rule')} not played; --drafts plays drafts, too")
     if loaded.findings:
         notes.append(f"{counted(len(loaded.findings), 'warning')} about the rules: triggers rules check {folder}")
-    return Rulebook(rules, loaded.shop, revision=loaded.revision), notes
+    lateness = 0 if order == "occurred" else None  # in order of what happened, nothing comes late
+    return Rulebook(rules, loaded.shop, revision=loaded.revision, lateness=lateness, narrates=False), notes
 
 
 def _instant(text: str | None, zone: Zone) -> int | None:

@@ -13,12 +13,14 @@ import msgspec
 
 from triggers.core.times import DAY, MINUTE, SECOND, iso
 from triggers.errors import OutputUnusable
+from triggers.replay.sorting import SortedLines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
     from triggers.core.decisions import Ended, Send
+    from triggers.core.rulebook import Rulebook
     from triggers.replay.log import Rejected
 
 STDOUT: Final = "-"
@@ -26,6 +28,9 @@ BUFFER: Final = 1024 * 1024
 """Bytes kept before they are written."""
 MILLI_FEN: Final = 100_000
 """1/1000 fen in a yuan."""
+
+LOWEST_RANK: Final = 100
+"""The rank of priority 0; what has priority 100 comes first."""
 
 _REMEMBERED = 4_096  # days and message ends that are kept written out
 _encode = msgspec.json.encode
@@ -39,8 +44,6 @@ class Lines:
         self._file: IO[bytes]
         try:
             self._file = sys.stdout.buffer if name == STDOUT else Path(name).open("wb", BUFFER)  # noqa: SIM115  closed below
-            self.again = self._file.seekable() and name != STDOUT
-            """Whether what was written can be taken back."""
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -50,15 +53,6 @@ class Lines:
             self._file.write(line)
         except OSError as error:
             raise self._unusable(error) from error
-
-    def restart(self) -> None:
-        """Take back what was written, where that is possible."""
-        if self.again:
-            try:
-                self._file.seek(0)
-                self._file.truncate()
-            except OSError as error:
-                raise self._unusable(error) from error
 
     def _unusable(self, error: OSError) -> Exception:
         if error.errno == errno.EPIPE:
@@ -94,43 +88,44 @@ def refuse_to_overwrite(names: Sequence[str | None], logs: Sequence[str]) -> Non
 
 
 class Outputs:
-    """The files that a replay writes, those that are wanted: sends, ends of waits, rejected lines."""
+    """The files that a replay writes, those that are wanted: sends, ends of waits, rejected lines.
 
-    def __init__(self, sends: str | None, ends: str | None, rejected: str | None) -> None:
+    Sends and ends come customer by customer and are written in the order of S23, once all are there.
+    """
+
+    def __init__(self, book: Rulebook, sends: str | None, ends: str | None, rejected: str | None) -> None:
+        self._ranks = {rule.id: LOWEST_RANK - rule.priority for rule in book.rules.values()}
         self._stack = ExitStack()
         with self._stack:
             self._sends, self._ends, self._rejected = (self._open(name) for name in (sends, ends, rejected))
             self._stack = self._stack.pop_all()
-        self._files = [file for file in (self._sends, self._ends, self._rejected) if file is not None]
+        self._sorted_sends, self._sorted_ends = SortedLines(), SortedLines()
         self._send_line = SendLine()
 
     def _open(self, name: str | None) -> Lines | None:
         return None if name is None else self._stack.enter_context(Lines(name))
 
-    @property
-    def again(self) -> bool:
-        """Whether what was written can be taken back."""
-        return all(file.again for file in self._files)
-
-    def restart(self) -> None:
-        """Take back what was written."""
-        for file in self._files:
-            file.restart()
-
     def send(self, send: Send) -> None:
         """Write a send, a withheld one too; one of a rule on trial is left out, since it never leaves."""
         if self._sends is not None and not send.shadow:
-            self._sends.write(self._send_line.of(send))
+            self._sorted_sends.add(self._send_line.of(send, self._ranks[send.rule]))
 
     def end(self, ended: Ended) -> None:
         """Write an end of a wait."""
         if self._ends is not None:
-            self._ends.write(ended_line(ended))
+            self._sorted_ends.add(ended_line(ended, self._ranks.get(ended.wait.rule, 0)))
 
     def reject(self, rejected: Rejected) -> None:
         """Write a line that is no event."""
         if self._rejected is not None:
             self._rejected.write(rejected_line(rejected))
+
+    def finish(self) -> None:
+        """Write what was sorted."""
+        for file, lines in ((self._sends, self._sorted_sends), (self._ends, self._sorted_ends)):
+            if file is not None:
+                for line in lines:
+                    file.write(line[line.index(b"\t") + 1 :])
 
     def __enter__(self) -> Self:
         return self
@@ -147,22 +142,25 @@ class SendLine:
     def __init__(self) -> None:
         self._ends: dict[tuple[object, ...], str] = {}
 
-    def of(self, send: Send) -> bytes:
-        """Write one send."""
-        key = (send.text, send.withheld, send.variant, send.coupon, send.segments, send.cost, send.revision)
-        end = self._ends.get(key)
+    def of(self, send: Send, rank: int) -> bytes:
+        """Write one send, behind the key that orders it: up to the first tab, bytes compare as S23 wants."""
+        values = (send.text, send.withheld, send.variant, send.coupon, send.segments, send.cost, send.revision)
+        end = self._ends.get(values)
         if end is None:
-            end = self._end(send, key)
+            end = self._end(send, values)
+        customer, identity = _text(send.customer), _text(send.identity)
+        at = instant(send.at)
+        due = at if send.due == send.at else instant(send.due)
         return (
-            f'{{"id":"{send.id}","rule":"{send.rule}","customer":{_text(send.customer)},'
-            f'"identity":{_text(send.identity)},"anchor":"{instant(send.anchor)}","due":"{instant(send.due)}",'
-            f'"at":"{instant(send.at)}",{end}'
+            f'{send.at:015d}{rank:03d}{send.due:015d}{send.rule} {customer} {identity}\t'
+            f'{{"id":"{send.id}","rule":"{send.rule}","customer":{customer},"identity":{identity},'
+            f'"anchor":"{instant(send.anchor)}","due":"{due}","at":"{at}",{end}'
         ).encode()
 
-    def _end(self, send: Send, key: tuple[object, ...]) -> str:
+    def _end(self, send: Send, values: tuple[object, ...]) -> str:
         if len(self._ends) >= _REMEMBERED:
             self._ends.clear()
-        end = self._ends[key] = (
+        end = self._ends[values] = (
             f'"withheld":{_text(send.withheld)},"variant":{_text(send.variant)},"coupon":{_text(send.coupon)},'
             f'"text":{_text(send.text)},"segments":{send.segments},"cost":"{yuan(send.cost)}",'
             f'"revision":{_text(send.revision)}}}\n'
@@ -170,13 +168,15 @@ class SendLine:
         return end
 
 
-def ended_line(ended: Ended) -> bytes:
-    """Write an end of a wait as a line of a decisions file."""
+def ended_line(ended: Ended, rank: int) -> bytes:
+    """Write an end of a wait, behind the key that orders it, as ``SendLine`` does."""
     wait = ended.wait
+    customer, identity = _text(ended.customer), _text(wait.identity)
     return (
-        f'{{"rule":"{wait.rule}","customer":{_text(ended.customer)},"identity":{_text(wait.identity)},'
-        f'"slot":{_text(wait.slot)},"anchor":"{instant(wait.anchor)}","due":"{instant(wait.due)}",'
-        f'"at":"{instant(ended.at)}","reason":"{ended.reason.value}","detail":{_text(ended.detail or None)}}}\n'
+        f'{ended.at:015d}{rank:03d}{wait.due:015d}{wait.rule} {customer} {identity}\t'
+        f'{{"rule":"{wait.rule}","customer":{customer},"identity":{identity},"slot":{_text(wait.slot)},'
+        f'"anchor":"{instant(wait.anchor)}","due":"{instant(wait.due)}","at":"{instant(ended.at)}",'
+        f'"reason":"{ended.reason.value}","detail":{_text(ended.detail or None)}}}\n'
     ).encode()
 
 

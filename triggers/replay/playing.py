@@ -1,15 +1,16 @@
-"""Plays a log through a set of rules from first line to last, and once more where the log turns out to need sorting."""
+"""Plays a log through a set of rules, from the first event to the last."""
 
 from __future__ import annotations
 
 import gc
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, takewhile
-from typing import TYPE_CHECKING, Protocol
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from triggers.core.decisions import Armed, Ended, LateCancel, Send
-from triggers.replay.log import Unsorted
+from triggers.core.decisions import Ended, LateCancel, Send
+from triggers.core.times import NEVER
+from triggers.replay.groups import GROUP_BYTES, MOST, Groups
 from triggers.replay.replay import Replay
 from triggers.replay.summary import Tally
 
@@ -17,9 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from triggers.core.decisions import Decision
-    from triggers.core.events import Event
     from triggers.core.rulebook import Rulebook
     from triggers.replay.log import Log
+
+    Report: TypeAlias = Callable[[float, int], None]
+
+DEALING: Final = 0.4
+"""The part of the work that is done when the log has been read, roughly."""
+
+_received: Any = attrgetter("received_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +39,6 @@ class Stretch:
     since: int = 0
     until: int | None = None
 
-    def holds(self, event: Event) -> bool:
-        """Tell whether an event is still played."""
-        return self.until is None or event.received_at <= self.until  # type: ignore[operator]
-
 
 @dataclass(frozen=True, slots=True)
 class Played:
@@ -46,10 +49,7 @@ class Played:
 
 
 class Taker(Protocol):
-    """Who is given what is decided, in order."""
-
-    def restart(self) -> None:
-        """Forget everything given so far: it is decided once more from the start."""
+    """Who is given what is decided: each customer's in order of time, but the customers one after the other."""
 
     def send(self, send: Send) -> None:
         """Take a send."""
@@ -64,11 +64,6 @@ class Both:
     def __init__(self, one: Taker, other: Taker) -> None:
         self._takers = (one, other)
 
-    def restart(self) -> None:
-        """Let both forget."""
-        for taker in self._takers:
-            taker.restart()
-
     def send(self, send: Send) -> None:
         """Give a send to both."""
         for taker in self._takers:
@@ -80,47 +75,59 @@ class Both:
             taker.end(ended)
 
 
-def play(log: Log, book: Rulebook, stretch: Stretch, taker: Taker) -> Played:
-    """Play a log; one out of order shows only while it is played, then it is sorted and played again."""
-    while True:
-        taker.restart()
-        try:
-            return _play(log, book, stretch, taker)
-        except Unsorted:
-            continue
+def play(log: Log, book: Rulebook, stretch: Stretch, taker: Taker, report: Report | None = None) -> Played:
+    """Play a log; ``report`` is told how far that has come, from 0 to 1, and how many events were read.
 
-
-def _play(log: Log, book: Rulebook, stretch: Stretch, taker: Taker) -> Played:
+    Groups of customers are played one after the other; where rules share limits, all customers are one group, since
+    then it matters who comes first.
+    """
+    number = 1 if book.shares else max(1, min(MOST, log.size // GROUP_BYTES))
+    groups = Groups(number)
     tally = Tally(book.rules)
-    events = log.read()
-    first = next(events, None)
-    if first is None or not stretch.holds(first):
-        return Played(tally, None)
-    begin: int = first.received_at  # type: ignore[assignment]
-    events = chain((first,), events)
-    if stretch.until is not None:
-        events = takewhile(stretch.holds, events)
-    replay = Replay(book, _take(tally, stretch.since, taker), clock=begin - 1)
     with _no_collections():
-        replay.play(events)
-        if stretch.until is not None:
-            replay.run_until(stretch.until)
-    tally.finish(replay.customers)
-    return Played(tally, (begin, replay.clock))
+        span = _deal(log, book, stretch, groups, report)
+        if span is None:
+            return Played(tally, None)
+        take = _take(tally, stretch.since, taker)
+        for events in groups if log.sorted else groups.sorted():
+            replay = Replay(book, take, clock=span[0] - 1, in_order=False)
+            replay.play(events)
+            replay.run_until(span[1])
+            tally.finish(replay.customers)
+            if report is not None:
+                report(DEALING + (1 - DEALING) * groups.share, log.events)
+    return Played(tally, span)
+
+
+def _deal(
+    log: Log, book: Rulebook, stretch: Stretch, groups: Groups, report: Report | None
+) -> tuple[int, int] | None:
+    """Deal the log's events out to groups of customers; tells the first and the last instant to play."""
+    idle = {cls for cls, plan in book.plans.items() if plan.idle and not book.has_slots}
+    begin, end, until = NEVER, -1, stretch.until
+    for batch in log.read():
+        events = batch if until is None else [event for event in batch if _received(event) <= until]
+        if events:
+            edges = (events[0], events[-1]) if log.sorted else events
+            begin, end = min(begin, *map(_received, edges)), max(end, *map(_received, edges))
+        groups.deal([event for event in events if event.__class__ not in idle] if idle else events)
+        if report is not None:
+            report(DEALING * log.share, log.events)
+    if end < 0:
+        return None
+    return begin, end if until is None else until
 
 
 def _take(tally: Tally, since: int, taker: Taker) -> Callable[[Decision], None]:
     """Make the function that takes every decision: called for each, so it does little."""
-    armed, ended = tally.armed, tally.ended
+    ended = tally.ended
     send, end = taker.send, taker.end
 
     def take(decision: Decision) -> None:
         if decision.at < since:
             return
         kind = decision.__class__
-        if kind is Armed:
-            armed[decision.wait.rule] += 1  # type: ignore[union-attr]
-        elif kind is Ended:
+        if kind is Ended:
             ended[decision.wait.rule][decision.reason] += 1  # type: ignore[union-attr]
             end(decision)  # type: ignore[arg-type]
         elif kind is Send:

@@ -27,12 +27,12 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Source:
-    """One log. ``name`` is for messages; ``size`` and ``position`` are bytes of the file, for progress.
+    """One log. ``name`` is for messages, ``size`` and ``position`` are bytes of the file, ``zipped`` tells gzip.
 
     Standard input is kept in a temporary file first, since a log may have to be read more than once.
     """
 
-    __slots__ = ("_spooled", "name", "path", "position", "size")
+    __slots__ = ("_spooled", "name", "path", "position", "size", "zipped")
 
     def __init__(self, name: str) -> None:
         self._spooled: IO[bytes] | None = None
@@ -46,6 +46,8 @@ class Source:
         try:
             if self.path.is_dir():
                 raise InputUnusable(f"{name}: this is a folder; a log is a file of JSON lines")
+            with self.path.open("rb") as file:
+                self.zipped = file.read(len(_GZIP)) == _GZIP
             self.size = self.path.stat().st_size
         except OSError as error:
             raise InputUnusable(f"{name}: {os.strerror(error.errno or 0)}") from error
@@ -55,9 +57,7 @@ class Source:
         self.position = 0
         try:
             with self.path.open("rb", buffering=0) as raw:
-                zipped = raw.read(len(_GZIP)) == _GZIP
-                raw.seek(0)
-                if zipped:
+                if self.zipped:
                     with gzip.GzipFile(fileobj=raw) as stream:
                         yield from self._whole_lines(raw, stream)
                 else:

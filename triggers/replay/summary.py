@@ -24,11 +24,10 @@ _GAP = "  "
 
 
 class Tally:
-    """Counts by rule: waits begun, ended by reason and still waiting; parts and cost (1/1000 fen) of what was sent."""
+    """Counts by rule: waits that ended by reason, and still wait; parts and cost (1/1000 fen) of what was sent."""
 
     def __init__(self, rules: Iterable[str]) -> None:
         self.rules = sorted(rules)
-        self.armed: defaultdict[str, int] = defaultdict(int)
         self.ended: defaultdict[str, Counter[Reason]] = defaultdict(Counter)
         self.waiting: Counter[str] = Counter()
         self.parts: Counter[str] = Counter()
@@ -42,15 +41,16 @@ class Tally:
         self.cost[send.rule] += send.cost
 
     def finish(self, customers: Mapping[str, Customer]) -> None:
-        """Count the waits that are left when the replay ends."""
-        self.customers = len(customers)
+        """Count customers, and the waits that are left when the replay ends."""
+        self.customers += len(customers)
         for customer in customers.values():
             for wait in customer.waits.values():
                 self.waiting[wait.rule] += 1
 
     def table(self) -> list[Row]:
         """Give the table: heads, a row for each rule, totals; only the columns in which something happened."""
-        columns: dict[str, Mapping[str, int]] = {"armed": self.armed}
+        waits = {rule: self.ended[rule].total() + self.waiting[rule] for rule in self.rules}
+        columns: dict[str, Mapping[str, int]] = {"waits": waits}
         for reason in Reason:
             columns[reason.value] = {rule: counts[reason] for rule, counts in self.ended.items()}
         columns |= {"still waiting": self.waiting, "parts": self.parts}
