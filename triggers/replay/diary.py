@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from triggers.core.conditions import Moment
 from triggers.core.decisions import Armed, Ended, LateCancel, Postponed, Reason, Send
 from triggers.core.events import Event, type_of
+from triggers.core.rules import in_season
 from triggers.core.times import MINUTE, NEVER, wall_text
 from triggers.log import mask_phone, printable
 from triggers.replay.explain import explain
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from triggers.core.customer import Customer, Wait
     from triggers.core.decisions import Decision
+    from triggers.core.events import AnyEvent
     from triggers.core.rulebook import Rulebook
     from triggers.core.rules import Rule
 
@@ -44,14 +46,20 @@ class Entry:
 
 
 class Diary:
-    """The entries of one run, in the order in which they were decided."""
+    """The entries of one run, in the order in which they were decided.
 
-    def __init__(self, customers: Mapping[str, Customer], only: str | None = None) -> None:
+    ``only`` is the one customer to write of. ``later`` says that customers are not in the state of the moment, but in
+    the one that they have now.
+    """
+
+    def __init__(self, customers: Mapping[str, Customer], only: str | None = None, *, later: bool = False) -> None:
         self.customers = customers
         self.only = only
+        self.later = later
         self.entries: list[Entry] = []
         self.dropped = 0
         self._leaving: Send | None = None
+        self._seen: set[tuple[str, str]] = set()
         self._anchors: dict[int, tuple[Wait, int]] = {}  # by identity of the wait, which is kept so that it stays one
 
     def take(self, book: Rulebook, decision: Decision) -> None:
@@ -81,33 +89,41 @@ class Diary:
             self._anchors[id(wait)] = (wait, wait.anchor)
             self._note(Entry(decision.at, "restarts", decision.customer, wait.rule, wait_words(book, wait), wait))
 
-    def saw(self, book: Rulebook, event: Event, *, history: bool = False) -> None:
+    def saw(self, book: Rulebook, event: AnyEvent) -> None:
         """Note an event, before it is handled."""
         if self.only is not None and event.customer != self.only:
             return
-        came = ", known beforehand" if history else ""
-        if not history and _arrival(event) - _at(event) >= MINUTE:
+        came = ""
+        if _arrival(event) - _at(event) >= MINUTE:
             came = f", arrived {wall_text(book.shop.zone, _arrival(event))}"
+        if (event.source, event.id) in self._seen:
+            came += ", known already"
         self._note(Entry(_at(event), "event", event.customer, None, describe(event) + came))
 
-    def handled(self, book: Rulebook, event: Event) -> None:
+    def handled(self, book: Rulebook, event: AnyEvent) -> None:
         """Note, after an event was handled, why it began no wait of a rule that listens to its type."""
-        if self.only is not None and event.customer != self.only:
+        known = (event.source, event.id) in self._seen
+        if known or (self.only is not None and event.customer != self.only):
             return
+        self._seen.add((event.source, event.id))
         for rule in book.rules.values():
             if rule.when is not None and rule.when.event == type_of(event):
                 miss = self._why_not(book, rule, event)
                 if miss:
-                    text = f"{event.id} began no wait: {miss}"
+                    text = f"{printable(event.id)} began no wait: {miss}"
                     self._note(Entry(_arrival(event), "ignored", event.customer, rule.id, text))
 
-    def _why_not(self, book: Rulebook, rule: Rule, event: Event) -> str:
+    def _why_not(self, book: Rulebook, rule: Rule, event: AnyEvent) -> str:
         assert rule.when is not None  # noqa: S101  the caller looked
         if not rule.arms:
             return f"the rule is {rule.status}"
+        if not in_season(rule, _at(event)):
+            return "the rule is not in season"
         where, customer = rule.when.where, self.customers.get(event.customer)
         if where is None or customer is None:
             return ""
+        if self.later and any(name.startswith("customer.") for name in where.names):
+            return ""  # the facts of that moment are gone
         if where.predicate(event, customer.facts, book.shop, _arrival(event)):
             return ""
         return "; ".join(where.misses(Moment(book, customer, event, _arrival(event))))
@@ -125,11 +141,12 @@ class Diary:
         wait, customer = decision.wait, self.customers.get(decision.customer)
         if isinstance(decision, Ended) and decision.reason in _LEAVING and self._leaving is not None:
             kind, text = str(decision.reason), send_words(self._leaving)
+            self._leaving = None
             return Entry(decision.at, kind, decision.customer, wait.rule, text, wait, kind)
         if isinstance(decision, Armed):
             text = wait_words(book, wait)
             return Entry(decision.at, "waits", decision.customer, wait.rule, text, wait)
-        why = explain(book, customer, decision) if customer is not None else str(decision.reason)
+        why = explain(book, customer, decision, later=self.later) if customer is not None else str(decision.reason)
         if isinstance(decision, Ended):
             return Entry(decision.at, "ended", decision.customer, wait.rule, why, wait, decision.words)
         label = str(decision.reason)

@@ -27,18 +27,20 @@ if TYPE_CHECKING:
 
 _INSTANT = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.\d{3}Z")
 _SHOWN = 3
+_OF_THE_MOMENT = (Reason.NOT_IN_AUDIENCE, Reason.PAUSED)
+"""Reasons that hang on facts, or on a status, which later ones replace."""
 
 
-def explain(book: Rulebook, customer: Customer, outcome: Outcome) -> str:
+def explain(book: Rulebook, customer: Customer, outcome: Outcome, *, later: bool = False) -> str:
     """Say why, with the nearest miss: "not in audience: 2 favorite.added within 7d needed, had 1".
 
-    ``customer`` must be in the state at the moment of the decision; what the state no longer holds is taken from the
-    decision's own detail.
+    ``customer`` is in the state at the moment of the decision, or in a ``later`` one: then what may have changed since
+    is taken from the decision's own detail, as is what the rules no longer know.
     """
     if outcome.reason is Reason.WINDOW:
         return "window closed"
     rule = book.rules.get(outcome.wait.rule)
-    teller = _TELLERS.get(outcome.reason)
+    teller = None if later and outcome.reason in _OF_THE_MOMENT else _TELLERS.get(outcome.reason)
     told = teller(book, customer, rule, outcome) if rule is not None and teller is not None else ""
     detail = told or local(outcome.detail, book.shop.zone)
     words = outcome.words if isinstance(outcome, Ended) else str(outcome.reason)
@@ -69,7 +71,8 @@ def _cancels(book: Rulebook, customer: Customer, rule: Rule, outcome: Outcome) -
             if isinstance(outcome, Ended) and outcome.words != f"{Reason.CANCELLED} by {kind}":
                 continue
             for event in customer.kept.get(kind, ()):
-                if _at(event) >= outcome.wait.anchor and _same(rule, unless, outcome.wait, event):
+                arrived = not isinstance(event.received_at, int) or event.received_at <= outcome.at
+                if arrived and _at(event) >= outcome.wait.anchor and _same(rule, unless, outcome.wait, event):
                     where = unless.where
                     if where is None or where.predicate(event, customer.facts, book.shop, outcome.at):
                         yield event

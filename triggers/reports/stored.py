@@ -1,0 +1,124 @@
+"""Finds out a customer's story from the service's database: what was decided then, in the words of now."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from itertools import chain
+from typing import TYPE_CHECKING, cast
+
+from triggers.core.customer import Customer, Wait
+from triggers.core.decisions import Armed, Ended, LateCancel, Postponed, Reason
+from triggers.core.rulebook import Rulebook
+from triggers.core.rules import Shop
+from triggers.core.times import NEVER, Zone
+from triggers.core.waits import expiry_of
+from triggers.replay.diary import Diary, still_waiting
+from triggers.reports.story import Story, Unknown
+from triggers.store.customers import all_ids, load_customer
+from triggers.store.database import connect_reader
+from triggers.store.decisions import ARMED, ENDED, LATE_CANCEL, decisions_of
+from triggers.store.event_log import events_of
+from triggers.store.outbox import commands
+from triggers.store.progress import load_progress
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+    from triggers.core.decisions import Decision, Send
+    from triggers.core.events import AnyEvent
+    from triggers.store.decisions import DecisionRow
+
+NO_RULES = Rulebook((), Shop("", Zone("UTC")))
+"""What explains where the rules of that time are not at hand: the stored details alone, in UTC."""
+
+
+def stored(customer: str, database: Path, book: Rulebook = NO_RULES) -> Story | Unknown:
+    """Tell what the service decided for a customer. Raises ServiceUnusable for a database that cannot be read."""
+    with closing(connect_reader(database)) as connection:
+        known = load_customer(connection, customer)
+        if known is None and not events_of(connection, customer, limit=1):
+            return Unknown(customer, chain.from_iterable(all_ids(connection)))
+        return _Telling(connection, known or Customer(id=customer), book).tell()
+
+
+class _Telling:
+    """One customer's rows, told in the words of a diary."""
+
+    def __init__(self, connection: sqlite3.Connection, customer: Customer, book: Rulebook) -> None:
+        self.connection = connection
+        self.customer = customer
+        self.book = book
+        self.past = Rulebook((), book.shop)  # for what was decided by other rules than those at hand
+        self.diary = Diary({customer.id: customer}, later=True)
+        self.states: dict[tuple[str, str | None, int], tuple[str, Send]] = {
+            (send.rule, send.identity, send.at): (state, send) for state, send in commands(connection, customer.id)
+        }
+
+    def tell(self) -> Story:
+        diary, progress = self.diary, load_progress(self.connection)
+        rows = decisions_of(self.connection, self.customer.id)
+        for row in rows:
+            self._tell_row(row)
+        begun = {(row.rule, row.anchor) for row in rows if row.kind == ARMED}
+        decided, diary.entries = diary.entries, []
+        for logged in events_of(self.connection, self.customer.id):
+            event = cast("AnyEvent", logged.event)  # the log holds no other types
+            diary.saw(self.book, event)
+            if progress.revision == self.book.revision and logged.seq <= progress.position:
+                diary.handled(self.book, event)
+        entries = [
+            entry for entry in diary.entries if entry.kind != "ignored" or (entry.rule, entry.at) not in begun
+        ]
+        now = progress.clock or max((entry.at for entry in entries), default=0)
+        waiting = still_waiting(self.book, self.customer)
+        story = Story(self.customer.id, self.book.shop.zone, now, entries + decided, waiting, dropped=diary.dropped)
+        if self.book is NO_RULES:
+            story.notes.append("without the rules times are in UTC, and some reasons short; give --rules DIR")
+        return story
+
+    def _tell_row(self, row: DecisionRow) -> None:
+        """Let the diary note a row; a command adds its text, and how far it has come."""
+        book = self.book if row.revision == self.book.revision else self.past
+        decision = self._decision(row, book)
+        state, send = self.states.get((row.rule, row.identity, row.at), ("", None))
+        left = row.kind == ENDED and row.reason == Reason.SENT and send is not None
+        if left and send is not None:
+            self.diary.take(book, send)
+        self.diary.take(book, decision)
+        if left:
+            last = self.diary.entries[-1]
+            self.diary.entries[-1] = replace(last, text=f"{last.text} ({state})")
+
+    def _decision(self, row: DecisionRow, book: Rulebook) -> Decision:
+        if row.kind == LATE_CANCEL:
+            event, _, event_id = row.detail.partition(" ")
+            return LateCancel(row.customer, row.rule, row.at, event, event_id)
+        wait = self._wait(row, book)
+        if row.kind == ARMED:
+            return Armed(row.customer, wait, row.at)
+        if row.kind == ENDED:
+            return Ended(row.customer, wait, row.at, Reason(row.reason), row.detail)
+        return Postponed(row.customer, wait, row.at, Reason(row.reason), row.until or NEVER, row.detail)
+
+    def _wait(self, row: DecisionRow, book: Rulebook) -> Wait:
+        anchor, due = row.anchor or 0, row.due or 0
+        wait = Wait(row.rule, row.identity, anchor, due, due, NEVER, slot=row.slot)
+        rule = book.rules.get(row.rule)
+        if rule is not None:
+            wait.expiry = expiry_of(book, rule, wait)
+            if rule.when is not None:
+                wait.trigger = next(
+                    (
+                        event
+                        for event in self.customer.kept.get(rule.when.event, ())
+                        if event.at == anchor
+                        and (rule.when.per is None or str(getattr(event, rule.when.per, None)) == row.identity)
+                    ),
+                    None,
+                )
+        return wait
+
+
+
