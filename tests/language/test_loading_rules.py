@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,11 @@ def test_what_is_no_rule_file_is_left_alone(folder: Folder) -> None:
 def test_a_folder_named_like_a_rule_is_a_finding(folder: Folder) -> None:
     (folder.path / "x.yaml").mkdir()
     assert folder.findings() == ["x.yaml:1:1: error: a folder where a rule file is expected; rename it"]
+
+
+def test_a_pipe_is_a_finding_and_not_waited_for(folder: Folder) -> None:
+    os.mkfifo(folder.path / "x.yaml")
+    assert folder.findings() == ["x.yaml:1:1: error: not a file; a pipe or a device holds no rule"]
 
 
 def test_a_broken_link_is_a_finding(folder: Folder) -> None:

@@ -135,6 +135,8 @@ def _content(path: FilePath) -> bytes | str:
     """Read a file; a text tells why that was not possible."""
     if path.is_dir():
         return "a folder where a rule file is expected; rename it"
+    if path.exists() and not path.is_file():
+        return "not a file; a pipe or a device holds no rule"
     try:
         with path.open("rb") as file:
             return file.read(_MAX_READ)
