@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import random
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -18,6 +17,9 @@ from triggers.core.decisions import Ended, Reason, Send
 from triggers.core.engine import advance, answer, step
 from triggers.core.ledger import Ledger
 from triggers.replay.replay import Replay
+
+if TYPE_CHECKING:
+    import random
 
 SPAN = 5 * DAY
 
