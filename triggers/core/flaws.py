@@ -64,6 +64,10 @@ def explain(line: bytes) -> AnyEvent | Malformed:
 def _unreadable(line: bytes, error: Exception) -> Malformed:
     if isinstance(error, UnicodeDecodeError):
         return Malformed("not UTF-8", f"byte {error.object[error.start]:#04x} is not UTF-8")
+    try:
+        line.decode()
+    except UnicodeDecodeError as undecodable:
+        return _unreadable(line, undecodable)
     if isinstance(error, RecursionError):
         return Malformed("nested too deeply", "nested too deeply to be read")
     if isinstance(error, InvalidOperation):

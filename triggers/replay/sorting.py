@@ -43,7 +43,7 @@ class SortedLines:
         """Give the lines in order."""
         self._held.sort()
         runs = [run for level in self._levels for run in level]
-        return merge(*runs, self._held) if runs else iter(self._held)
+        return merge(*map(_read, runs), self._held) if runs else iter(self._held)
 
     def _put(self, level: int, lines: Iterable[bytes]) -> None:
         if level == len(self._levels):
@@ -56,7 +56,12 @@ class SortedLines:
         runs.append(file)
         if len(runs) == FAN_IN:
             self._levels[level] = []
-            self._put(level + 1, merge(*runs))
+            self._put(level + 1, merge(*map(_read, runs)))
+
+
+def _read(run: IO[bytes]) -> Iterator[bytes]:
+    with run:  # what has been read is let go
+        yield from run
 
 
 @contextmanager
