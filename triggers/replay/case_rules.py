@@ -9,7 +9,7 @@ from triggers.core.rulebook import Pins, Rulebook
 from triggers.language.folder import build_rule, build_shop, overlay
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from triggers.core.rules import Rule, Shop
     from triggers.core.times import Duration
@@ -26,6 +26,37 @@ class Unplayable(ValueError):  # noqa: N818  the name reads as the sentence
         self.key = key
 
 
+class CaseFile:
+    """What the tests of one file have in common, made once: the rules as they are once live, and sets of them."""
+
+    def __init__(self, file: RuleFile, loaded: Loaded) -> None:
+        assert loaded.shop is not None  # noqa: S101  without a shop no file counts as loaded
+        self.file = file
+        self.shop = loaded.shop
+        self.revision = loaded.revision
+        self.files = loaded.files
+        self._rules = {rule.id: rule for rule in loaded.rules}
+        self._live: dict[str, Rule] = {}
+        self._books: dict[tuple[object, ...], Rulebook] = {}
+
+    def live(self, name: str) -> Rule:
+        """Give a loaded rule as it is once live."""
+        found = self._live.get(name)
+        if found is None:
+            found = self._live[name] = replace(self._rules[name], status="live", since=0)
+        return found
+
+    def rulebook(self, rules: Iterable[Rule], pins: Pins, *, narrates: bool) -> Rulebook:
+        """Give a set of rules under the folder's own shop. Everything is kept, since an edit may ask for it."""
+        key = (*rules, pins, narrates)
+        book = self._books.get(key)
+        if book is None:
+            book = self._books[key] = Rulebook(
+                rules, self.shop, revision=self.revision, pins=pins, keep_all=True, narrates=narrates
+            )
+        return book
+
+
 class CaseRules:
     """The tested rule and those that compete, with the shop as the test wants it.
 
@@ -33,16 +64,13 @@ class CaseRules:
     draft without failing its tests. Making one raises Unplayable.
     """
 
-    def __init__(self, file: RuleFile, loaded: Loaded, case: Case) -> None:
-        assert loaded.shop is not None  # noqa: S101  without a shop nothing is tested
-        self.id = file.id
-        self.shop: Shop = _shop(loaded.shop, case)
-        self._data: Mapping[str, Any] = file.data
-        self._rules: dict[str, Rule] = {}
-        for name in (file.id, *case.with_rules):
-            self._rules[name] = replace(_rule(loaded, name, case, self.shop), status="live", since=0)
+    def __init__(self, of: CaseFile, case: Case) -> None:
+        self.id = of.file.id
+        self.shop: Shop = _shop(of.shop, case)
+        self._of = of
+        self._data: Mapping[str, Any] = of.file.data
+        self._rules = {name: _rule(of, name, case, self.shop) for name in (self.id, *case.with_rules)}
         self._gone: dict[str, tuple[Rule, int]] = {}
-        self._revision = loaded.revision
         self._segments = {name: frozenset(members) for name, members in case.segments.items()}
         self._pins = Pins(holdout=case.pin.holdout or False, variant=case.pin.variant, spread=False)
 
@@ -86,12 +114,13 @@ class CaseRules:
 
         Every event is kept, since an edit may ask for it.
         """
-        removed = {name: at for name, (_, at) in self._gone.items()}
+        if self.shop is self._of.shop and not self._gone and not self._segments:
+            return self._of.rulebook(self._rules.values(), self._pins, narrates=narrates)
         return Rulebook(
             self._rules.values(),
             self.shop,
-            revision=self._revision,
-            removed=removed,
+            revision=self._of.revision,
+            removed={name: at for name, (_, at) in self._gone.items()},
             segments=self._segments,
             pins=self._pins,
             keep_all=True,
@@ -114,12 +143,12 @@ def _shop(shop: SharedShop, case: Case) -> SharedShop:
         raise Unplayable("shop", str(error)) from error
 
 
-def _rule(loaded: Loaded, name: str, case: Case, shop: Shop) -> Rule:
-    if name not in loaded.files:
+def _rule(of: CaseFile, name: str, case: Case, shop: Shop) -> Rule:
+    if name not in of.files:
         raise Unplayable("with_rules", f"rule '{name}' has errors, so this test cannot run")
     if not case.shop:
-        return next(rule for rule in loaded.rules if rule.id == name)
+        return of.live(name)
     try:
-        return build_rule(loaded.files[name].data, shop)
+        return replace(build_rule(of.files[name].data, shop), status="live")
     except ValueError as error:
         raise Unplayable("shop", f"with this shop the rule '{name}' does not load: {error}") from error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from triggers.language.findings import Finding
 from triggers.replay.case_plan import plan
-from triggers.replay.case_rules import CaseRules, Unplayable
+from triggers.replay.case_rules import CaseFile, CaseRules, Unplayable
 from triggers.replay.case_run import Run
 from triggers.replay.case_verdict import Failure, judge
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from triggers.core.decisions import Send
     from triggers.language.folder import Loaded, RuleFile
-    from triggers.language.tree import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +46,15 @@ class CaseResult:
 
 def run_cases(file: RuleFile, loaded: Loaded, *, wanted: Callable[[str], bool] | None = None) -> list[CaseResult]:
     """Run the tests of a file, or those whose name is ``wanted``, each by itself, in the order of the file."""
-    assert loaded.shop is not None  # noqa: S101  without a shop no file counts as loaded
+    of = CaseFile(file, loaded)
     chosen = [index for index, case in enumerate(file.tests) if wanted is None or wanted(case.name)]
-    return [_run(file, loaded, index) for index in chosen]
+    return [_run(of, index) for index in chosen]
 
 
-def _run(file: RuleFile, loaded: Loaded, index: int) -> CaseResult:
-    path: Path = ("tests", index)
+def _run(of: CaseFile, index: int) -> CaseResult:
+    file, path = of.file, ("tests", index)
     try:
-        rules = CaseRules(file, loaded, file.tests[index])
+        rules = CaseRules(of, file.tests[index])
     except Unplayable as error:
         return _result(file, index, [Failure((*path, error.key), str(error))])
     made = plan(file, index, rules)
@@ -68,7 +67,7 @@ def _run(file: RuleFile, loaded: Loaded, index: int) -> CaseResult:
     failures = judge(made, path, run.sends, run.ended, rules.shop.zone)
     if not failures:
         return _result(file, index, [], sends=tuple(run.sends))
-    again = Run(made, CaseRules(file, loaded, file.tests[index]), explain=True)
+    again = Run(made, CaseRules(of, file.tests[index]), explain=True)
     again.play()
     return _result(file, index, failures, tuple(again.story(failures)), tuple(again.sends))
 

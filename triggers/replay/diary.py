@@ -139,8 +139,8 @@ class Diary:
             text = f"{decision.event} {decision.event_id} would have cancelled, the message had left"
             return Entry(decision.at, "late cancel", decision.customer, decision.rule, text)
         wait, customer = decision.wait, self.customers.get(decision.customer)
-        if isinstance(decision, Ended) and decision.reason in _LEAVING and self._leaving is not None:
-            kind, text = str(decision.reason), send_words(self._leaving)
+        if isinstance(decision, Ended) and decision.reason in _LEAVING:
+            kind, text = str(decision.reason), send_words(self._leaving) if self._leaving else "a text that is not kept"
             self._leaving = None
             return Entry(decision.at, kind, decision.customer, wait.rule, text, wait, kind)
         if isinstance(decision, Armed):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from heapq import nsmallest
-from os.path import commonprefix
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from triggers.core.times import NEVER, Zone, iso
@@ -93,7 +93,8 @@ class Unknown:
 
 def _begins(one: str, other: str) -> int:
     """Count the characters with which two ids begin alike."""
-    return len(commonprefix((one, other.casefold())))
+    pairs = zip(one, other.casefold(), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _likeness(one: str, other: str) -> float:
