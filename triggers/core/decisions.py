@@ -38,6 +38,8 @@ class Reason(StrEnum):
     RULE_CHANGED = "rule changed"
     RULE_REMOVED = "rule removed"
 
+    __hash__ = str.__hash__  # an enum's own is written in Python, and every end of a wait is counted by its reason
+
 
 class Armed(msgspec.Struct, gc=False):
     """A wait began."""

@@ -46,9 +46,8 @@ from triggers.core.facts import copied
 from triggers.core.gates import Refusal
 from triggers.core.history import catch_up, keep, learn
 from triggers.core.slots import open_slot, respond
-from triggers.core.times import NEVER
 from triggers.core.tries import attempt, command_id, hold, leave
-from triggers.core.waits import arm, cancel, end, late_cancel
+from triggers.core.waits import arm, cancel, earliest, end, late_cancel
 
 if TYPE_CHECKING:
     from triggers.core.customer import Customer, Facts, Wait
@@ -81,7 +80,7 @@ def advance(book: Rulebook, customer: Customer, until: int) -> list[Decision]:
                 continue
         if at >= until:
             break
-        customer.wake = _earliest(customer)
+        customer.wake = earliest(customer)
         if customer.wake > at:
             continue
         if customer.ahead:
@@ -104,7 +103,7 @@ def answer(book: Rulebook, customer: Customer, ask: Ask, verdict: Verdict) -> li
         end(customer, key, wait, ask.at, verdict.reason, "", out)
     else:
         hold(book, customer, wait, ask.at, Refusal(verdict.reason, "", verdict.until), out)
-    customer.wake = _earliest(customer)
+    customer.wake = earliest(customer)
     if book.chains:
         _chain(book, customer, out)
     return out
@@ -149,7 +148,7 @@ def reconcile(book: Rulebook, customer: Customer, now: int) -> list[Decision]:
     """Move a customer's waits over to an edited set of rules at ``now`` (S30 to S36)."""
     out: list[Decision] = []
     move_over(book, customer, now, out)
-    customer.wake = _earliest(customer)
+    customer.wake = earliest(customer)
     return out
 
 
@@ -179,7 +178,7 @@ def _try_all(book: Rulebook, customer: Customer, at: int, out: list[Decision]) -
             attempt(book, customer, key, wait, at, out)
             if customer.asking is not None:
                 return
-    customer.wake = _earliest(customer)
+    customer.wake = earliest(customer)
     if book.chains:
         _chain(book, customer, out, before)
 
@@ -187,11 +186,6 @@ def _try_all(book: Rulebook, customer: Customer, at: int, out: list[Decision]) -
 def _turn(book: Rulebook, wait: Wait) -> tuple[int, int, str, str, str]:
     rule = book.rules.get(wait.rule)
     return (-rule.priority if rule else 0, wait.due, wait.rule, wait.identity or "", wait.slot or "")
-
-
-def _earliest(customer: Customer) -> int:
-    waits = customer.waits
-    return min([wait.wake for wait in waits.values()]) if waits else NEVER  # a list is quicker than a generator here
 
 
 def _chain(book: Rulebook, customer: Customer, out: list[Decision], since: int = 0) -> None:

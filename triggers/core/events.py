@@ -187,6 +187,9 @@ AnyEvent = (
 )
 
 
+_NAMES = {cls: name for name, cls in EVENT_TYPES.items()}
+
+
 def type_of(event: Event) -> str:
     """Name the event's type, as on the wire."""
-    return str(event.__struct_config__.tag)
+    return _NAMES[event.__class__]

@@ -32,11 +32,11 @@ COMMAND_BARS = 4
 def command_id(customer: Customer, wait: Wait) -> str:
     """Name the command of a wait: a function of its cause alone (S28)."""
     cause = iso(wait.anchor) if wait.trigger is None else qualified(wait.trigger)
-    parts = (wait.rule, customer.id, wait.identity or "", cause, wait.slot or "")
-    joined = "|".join(parts)
+    joined = f"{wait.rule}|{customer.id}|{wait.identity or ''}|{cause}|{wait.slot or ''}"
     if "\\" in joined or joined.count("|") != COMMAND_BARS:
+        parts = (wait.rule, customer.id, wait.identity or "", cause, wait.slot or "")
         joined = "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in parts)
-    return hashlib.sha256(joined.encode()).hexdigest()
+    return hashlib.sha256(joined.encode(), usedforsecurity=False).hexdigest()  # a name, no secret: half the time
 
 
 def attempt(book: Rulebook, customer: Customer, key: str, wait: Wait, at: int, out: list[Decision]) -> None:
@@ -156,7 +156,9 @@ def _record(book: Rulebook, customer: Customer, send: Send) -> None:
     mode = "withheld" if send.withheld else "shadow" if send.shadow else "sent"
     sent = Sent(send.rule, send.klass, send.at, send.anchor, send.identity, mode, send.wave)
     oldest = send.at - book.sends_kept_ms
-    if customer.sends and customer.sends[0].at >= oldest:
+    if not customer.sends:
+        customer.sends = [sent]
+    elif customer.sends[0].at >= oldest:
         customer.sends.append(sent)
     else:
         customer.sends = [*(past for past in customer.sends if past.at >= oldest), sent]

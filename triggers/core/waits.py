@@ -10,6 +10,7 @@ from triggers.core.events import type_of
 from triggers.core.history import qualified
 from triggers.core.plans import EXPIRES
 from triggers.core.rules import in_season, sending_of
+from triggers.core.times import NEVER
 
 if TYPE_CHECKING:
     from triggers.core.customer import Customer
@@ -36,6 +37,15 @@ def end(customer: Customer, key: str, wait: Wait, at: int, reason: Reason, detai
     out.append(Ended(customer.id, wait, at, reason, detail))
 
 
+def earliest(customer: Customer) -> int:
+    """Find the first instant that a wait wants to be looked at; NEVER if there is none."""
+    first = NEVER
+    for wait in customer.waits.values():
+        if wait.wake < first:  # noqa: PLR1730  they are few: min() takes longer
+            first = wait.wake
+    return first
+
+
 # Beginning
 
 
@@ -54,9 +64,9 @@ def arm(book: Rulebook, customer: Customer, armer: Armer, event: AnyEvent, now: 
         key = f"{armer.prefix}{identity}"
     if armer.each:
         key = wait_key(rule.id, identity, qualified(event))
-    wait = customer.waits.get(key)
-    if wait is not None:
-        _absorb(book, customer, armer, wait, key, event, now, out)
+    waiting = customer.waits.get(key)
+    if waiting is not None:
+        _absorb(book, customer, armer, waiting, key, event, now, out)
         return
     wait = begin(book, armer, identity, event, now)
     if book.narrates:
@@ -70,7 +80,7 @@ def arm(book: Rulebook, customer: Customer, armer: Armer, event: AnyEvent, now: 
         customer.waits[key] = wait
     else:
         customer.waits = {key: wait}
-    if wait.wake < customer.wake:
+    if wait.wake < customer.wake:  # noqa: PLR1730  min() takes longer
         customer.wake = wait.wake
 
 
@@ -105,29 +115,35 @@ def _absorb(
     trigger = wait.trigger
     if trigger is None or (event.id == trigger.id and event.source == trigger.source):
         return
-    earlier = (event.at, event.id) < (trigger.at, trigger.id)
+    earlier = event.at < wait.anchor or (event.at == wait.anchor and event.id < trigger.id)
     if armer.restart and earlier:
         return
-    cancelling = (
-        killer(book, customer, armer.rule, wait, event, now) if _may_be_dead(customer, armer, event.at) else None
-    )
-    if cancelling is not None:
-        if armer.restart:
-            end(customer, key, wait, now, Reason.CANCELLED, type_of(cancelling), out)
-        return
+    if customer.kept and _may_be_dead(customer, armer, event.at):
+        cancelling = killer(book, customer, armer.rule, wait, event, now)
+        if cancelling is not None:
+            if armer.restart:
+                end(customer, key, wait, now, Reason.CANCELLED, type_of(cancelling), out)
+            return
     if not armer.restart:
-        later = [*(wait.later or ()), trigger if earlier else event]
-        later.sort(key=lambda match: (match.at, match.id))
-        wait.later = later[-LATER_LIMIT:]
+        wait.later = _with_later(wait, trigger if earlier else event)
     if armer.restart or earlier:
-        _move(wait, begin(book, armer, wait.identity, event, now))
-        customer.wake = min(customer.wake, wait.wake)
+        _replace(customer, key, wait, begin(book, armer, wait.identity, event, now))
 
 
-def _move(wait: Wait, fresh: Wait) -> None:
+def _with_later(wait: Wait, match: AnyEvent) -> list[AnyEvent]:
+    later = [*(wait.later or ()), match]
+    later.sort(key=lambda match: (match.at, match.id))
+    return later[-LATER_LIMIT:]
+
+
+def _replace(customer: Customer, key: str, wait: Wait, fresh: Wait) -> None:
     """Let a wait count from another trigger."""
-    wait.trigger, wait.anchor, wait.due = fresh.trigger, fresh.anchor, fresh.due
-    wait.wake, wait.expiry, wait.held, wait.when_key = fresh.wake, fresh.expiry, "", fresh.when_key
+    fresh.later = wait.later
+    customer.waits[key] = fresh
+    if fresh.wake < customer.wake:
+        customer.wake = fresh.wake
+    elif wait.wake == customer.wake:
+        customer.wake = earliest(customer)
 
 
 # Cancelling
@@ -162,13 +178,19 @@ def _cancel_one(
     now: int,
     out: list[Decision],
 ) -> None:
-    rule, unless = canceller.rule, canceller.unless
-    if not _kills(book, customer, unless, wait, None, event, now) or _is_trigger(wait, event):
+    unless = canceller.unless
+    if event.at <= wait.anchor and (event.at < wait.anchor or _is_trigger(wait, event)):
+        return
+    if unless.where is not None and not unless.where.predicate(event, customer.facts, book.shop, now):
         return
     end(customer, key, wait, now, Reason.CANCELLED, type_of(event), out)
-    later = [match for match in wait.later or () if not _kills(book, customer, unless, wait, match, event, now)]
+    if wait.wake == customer.wake:
+        customer.wake = earliest(customer)
+    if not wait.later:
+        return
+    later = [match for match in wait.later if not _kills(book, customer, unless, wait, match, event, now)]
     if later:
-        fresh = begin(book, book.armers[rule.id], wait.identity, later[0], now)
+        fresh = begin(book, book.armers[wait.rule], wait.identity, later[0], now)
         fresh.later = later[1:] or None
         customer.put(key, fresh)
         if book.narrates:
@@ -176,11 +198,9 @@ def _cancel_one(
 
 
 def _is_trigger(wait: Wait, event: AnyEvent) -> bool:
-    """Tell whether an event is the very trigger of a wait; the trigger itself is looked at only if the times agree."""
+    """Tell whether an event is the very trigger of a wait."""
     trigger = wait.trigger
-    return (
-        event.at == wait.anchor and trigger is not None and event.id == trigger.id and event.source == trigger.source
-    )
+    return trigger is not None and event.id == trigger.id and event.source == trigger.source
 
 
 def _kills(
