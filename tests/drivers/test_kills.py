@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from running import SAMPLE_RULES, query, sends_of
@@ -37,7 +38,7 @@ def replayed(path: Path) -> dict[str, Send]:
             assert decision.id not in sends
             sends[decision.id] = decision
 
-    events = list(Log([path], order="received").read())
+    events = list(chain.from_iterable(Log([str(path)], order="received").read()))
     book = Rulebook(loaded.rules, loaded.shop, revision=loaded.revision, keep_all=True)
     Replay(book, take, clock=events[0].received_at - 1).play(events)
     return sends

@@ -19,7 +19,7 @@ from triggers.drivers.embedded.shelf import Shelf
 from triggers.replay.replay import Replay
 from triggers.store.customers import save_customers, waking
 from triggers.store.decisions import append_decisions, row_of
-from triggers.store.event_log import read_events
+from triggers.store.event_log import oldest_after, read_events
 from triggers.store.outbox import Command, queue
 from triggers.store.progress import Progress, save_progress
 
@@ -63,7 +63,7 @@ class Driver(Replay):
         told: Callable[[Outcome], None],
         customers_in_memory: int,
     ) -> None:
-        super().__init__(rulebook, self._take, clock=clock.now() if progress.clock is None else progress.clock)
+        super().__init__(rulebook, self._take, clock=_reached(reader, progress, clock))
         self._reader, self._writer, self._log = reader, writer, log
         self._time, self._now, self._told = clock, now, told
         self.customers = self._shelf = Shelf(reader, customers_in_memory, self._spill)
@@ -159,3 +159,11 @@ class Driver(Replay):
         self._shelf.put_back()
         self._made = []
         self._told(Outcome(made, new, self.clock))
+
+
+def _reached(reader: Connection, progress: Progress, clock: Clock) -> int:
+    """Tell up to when everything is decided: before the first commit that is where the log begins."""
+    if progress.clock is not None:
+        return progress.clock
+    began = oldest_after(reader, 0)
+    return clock.now() if began is None else began

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from itertools import chain, count
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from running import SAMPLE_RULES
+
+from triggers.clock import FastClock
+from triggers.core.decisions import Ask, Decision, Send
+from triggers.core.intake import decode_many
+from triggers.core.rulebook import Rulebook
+from triggers.drivers.embedded.driver import Driver, Outcome
+from triggers.language import load
+from triggers.replay.log import Log
+from triggers.replay.replay import Replay
+from triggers.store.customers import all_ids, load_customer
+from triggers.store.database import Connection, connect_reader, open_database
+from triggers.store.event_log import Arrival, EventLog
+from triggers.store.outbox import commands
+from triggers.store.progress import load_progress
+from triggers.store.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from triggers.core.ledger import Ledger
+
+
+@pytest.fixture(scope="module")
+def book() -> Rulebook:
+    loaded = load(SAMPLE_RULES)
+    assert loaded.shop is not None
+    return Rulebook(loaded.rules, loaded.shop, revision=loaded.revision, keep_all=True)
+
+
+@pytest.fixture(scope="module")
+def arrivals(small_log: Path) -> list[tuple[Arrival, int]]:
+    lines = small_log.read_bytes().splitlines()
+    found = []
+    for line, event in zip(lines, decode_many(lines), strict=True):
+        assert not isinstance(event.received_at, str)  # type: ignore[union-attr]
+        found.append((Arrival(line, event, "test"), event.received_at))  # type: ignore[union-attr]
+    return found  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="module")
+def expected(book: Rulebook, small_log: Path) -> tuple[dict[str, Send], dict[str, Any], Ledger]:
+    sends: dict[str, Send] = {}
+
+    def take(decision: Decision) -> None:
+        if isinstance(decision, Send) and not decision.withheld and not decision.shadow:
+            sends[decision.id] = decision
+
+    events = list(chain.from_iterable(Log([str(small_log)], order="received").read()))
+    replay = Replay(book, take, clock=events[0].received_at - 1)  # type: ignore[operator]
+    replay.play(events)
+    return sends, replay.customers, replay.ledger
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[Writer]:
+    open_database(tmp_path / "t.db")
+    writer = Writer(tmp_path / "t.db")
+    yield writer
+    writer.close()
+
+
+@pytest.fixture
+def reader(tmp_path: Path, writer: Writer) -> Iterator[Connection]:
+    assert writer.waiting == 0
+    reader = connect_reader(tmp_path / "t.db")
+    yield reader
+    reader.close()
+
+
+def driver_of(
+    book: Rulebook, writer: Writer, reader: Connection, log: EventLog, clock: FastClock, **more: Any
+) -> Driver:
+    options: dict[str, Any] = {"told": lambda _outcome: None, "customers_in_memory": 10_000} | more
+    return Driver(book, reader, writer, log, load_progress(reader), clock=clock, now=lambda: 1, **options)
+
+
+def play(
+    book: Rulebook, writer: Writer, reader: Connection, arrivals: list[tuple[Arrival, int]], **more: Any
+) -> Driver:
+    clock = FastClock(arrivals[0][1], 0)
+    log = EventLog(writer, clock.now)
+    log.append([arrival for arrival, _ in arrivals], stamps=[stamp for _, stamp in arrivals]).result(60)
+    clock.hold(arrivals[-1][1])
+    driver = driver_of(book, writer, reader, log, clock, **more)
+    while driver.turn():
+        pass
+    return driver
+
+
+def sends(reader: Connection) -> dict[str, Send]:
+    return {send.id: send for _, send in commands(reader)}
+
+
+def test_it_decides_what_the_replay_decides(
+    book: Rulebook, writer: Writer, reader: Connection, arrivals: list[tuple[Arrival, int]], expected: Any
+) -> None:
+    driver = play(book, writer, reader, arrivals)
+    assert len(expected[0]) > 50
+    assert sends(reader) == expected[0]
+    assert driver.ledger == expected[2]
+    ids = [name for some in all_ids(reader) for name in some]
+    assert ids == sorted(expected[1])
+    assert {name: load_customer(reader, name).waits for name in ids} == {  # type: ignore[union-attr]
+        name: customer.waits for name, customer in expected[1].items()
+    }
+
+
+def test_with_few_customers_in_memory_it_decides_the_same(
+    book: Rulebook, writer: Writer, reader: Connection, arrivals: list[tuple[Arrival, int]], expected: Any
+) -> None:
+    outcomes: list[Outcome] = []
+    driver = play(book, writer, reader, arrivals, customers_in_memory=7, told=outcomes.append)
+    assert sends(reader) == expected[0]
+    assert driver.ledger == expected[2]
+    assert len(driver.customers) <= 8
+    assert not any(isinstance(decision, Ask) for outcome in outcomes for decision, _ in outcome.decisions)
+
+
+class PowerCut(Exception):  # noqa: N818  the name reads as the sentence
+    """The process dies after a commit."""
+
+
+@pytest.mark.parametrize(("in_memory", "every", "least"), [(40, 7, 20), (10_000, 1, 6)])
+def test_killed_after_commits_it_decides_the_same(
+    book: Rulebook,
+    writer: Writer,
+    reader: Connection,
+    arrivals: list[tuple[Arrival, int]],
+    expected: Any,
+    in_memory: int,
+    every: int,
+    least: int,
+) -> None:
+    clock = FastClock(arrivals[0][1], 0)
+    log = EventLog(writer, clock.now)
+    log.append([arrival for arrival, _ in arrivals], stamps=[stamp for _, stamp in arrivals]).result(60)
+    clock.hold(arrivals[-1][1])
+    lives, telling = 0, count(1)
+
+    def cut(outcome: Outcome) -> None:
+        if outcome.decisions and next(telling) % every == 0:
+            raise PowerCut
+
+    while True:
+        driver = driver_of(book, writer, reader, log, clock, told=cut, customers_in_memory=in_memory)
+        try:
+            while driver.turn():
+                pass
+            break
+        except PowerCut:
+            lives += 1
+    assert lives >= least
+    assert sends(reader) == expected[0]
+    assert driver.ledger == expected[2]
+    (written,) = reader.execute("SELECT count(*) FROM decisions WHERE kind = 'ended' AND reason = 'sent'").fetchone()
+    assert written == len(expected[0])
+
+
+def test_the_number_known_when_a_message_is_decided_goes_with_it(
+    book: Rulebook, writer: Writer, reader: Connection, arrivals: list[tuple[Arrival, int]]
+) -> None:
+    play(book, writer, reader, arrivals)
+    (known,) = reader.execute("SELECT count(*) FROM outbox WHERE phone LIKE '+86%'").fetchone()
+    (unknown,) = reader.execute("SELECT count(*) FROM outbox WHERE phone IS NULL").fetchone()
+    assert known > 10 * unknown
