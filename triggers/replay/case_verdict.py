@@ -109,6 +109,3 @@ def _no_such_end(one: Unsent, ended: Sequence[Ended], zone: Zone) -> Failure:
     if len(whose) > MAX_LISTED:
         told.append(f"and {len(whose) - MAX_LISTED} more")
     return Failure(one.path, f"{expected}; it was: {', '.join(told)}", (one.to,) if one.to else ())
-
-
-

@@ -126,9 +126,7 @@ def _worded(line: str, word: str, colour: str) -> str:
 def _summary(loaded: Loaded, results: Sequence[CaseResult], failed: Sequence[CaseResult]) -> str:
     errors = len(loaded.errors)
     warnings = len(loaded.findings) - errors
-    found = ", ".join(
-        _counted(number, word) for number, word in ((errors, "error"), (warnings, "warning")) if number
-    )
+    found = ", ".join(_counted(number, word) for number, word in ((errors, "error"), (warnings, "warning")) if number)
     rules = _counted(len(loaded.files), "rule")
     return f"{rules}: {found or 'no findings'}; {_test_words(results, failed)}{_not_run(loaded)}"
 

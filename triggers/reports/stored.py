@@ -67,10 +67,10 @@ class _Telling:
             event = cast("AnyEvent", logged.event)  # the log holds no other types
             diary.saw(self.book, event)
             if progress.revision == self.book.revision and logged.seq <= progress.position:
+                mark = len(diary.entries)
                 diary.handled(self.book, event)
-        entries = [
-            entry for entry in diary.entries if entry.kind != "ignored" or (entry.rule, entry.at) not in begun
-        ]
+                diary.entries[mark:] = [each for each in diary.entries[mark:] if (each.rule, event.at) not in begun]
+        entries = diary.entries
         now = progress.clock or max((entry.at for entry in entries), default=0)
         waiting = still_waiting(self.book, self.customer)
         story = Story(self.customer.id, self.book.shop.zone, now, entries + decided, waiting, dropped=diary.dropped)
@@ -119,6 +119,3 @@ class _Telling:
                     None,
                 )
         return wait
-
-
-
