@@ -1,6 +1,6 @@
 """Conditions on a customer: what an audience may ask of facts, of the kept history and of segments.
 
-A condition is read at the moment of leaving (S32). ``holds`` decides, ``explain`` tells a person what was needed and what
+A condition is read at the moment of leaving (S32). ``holds`` decides, ``misses`` tells a person what was needed and what
 was there instead.
 """
 
@@ -157,6 +157,7 @@ class In:
 
     def misses(self, moment: Moment) -> Iterator[str]:
         """Name the segment."""
+        del moment
         yield f"in {self.segment} needed, is not"
 
     def parts(self) -> Iterable[Condition]:

@@ -132,5 +132,4 @@ class Customer(msgspec.Struct, gc=False, omit_defaults=True):
             self.waits[key] = wait
         else:
             self.waits = {key: wait}
-        if wait.wake < self.wake:
-            self.wake = wait.wake
+        self.wake = min(self.wake, wait.wake)

@@ -114,7 +114,7 @@ class Send(msgspec.Struct, omit_defaults=False, gc=False):
 
 
 class Ask(msgspec.Struct, gc=False):
-    """A question to the owner of a rule's shared limits: may this command leave at ``at``?
+    """A question to the owner of a rule's shared limits, whether a command may leave at ``at``.
 
     ``reserve`` is false where the customer's own gates hold the message back or it would be withheld: then the owner only
     tells whether the limits are used up, and counts nothing. ``priority`` and ``due`` order questions of one instant (S23).

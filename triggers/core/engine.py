@@ -25,9 +25,9 @@ in ``Wait.held`` and becomes its reason if it expires so. Tries of one instant g
 
 **What customers share** (``per_day``, ``total``, ``budget``, a wave's sizes) is not in the customer. There the step stops
 with an ``Ask``; the driver carries it to the rule's owner and comes back through ``answer`` with a ``Verdict``. While a
-question is open the customer's later timers wait (``Customer.asking``), so tries keep their order. Events are still handled, and
-may end the wait that asked; its grant is then ``Released``. A driver that answers the questions of one instant in S23 order
-is deterministic, and one owner a rule is enough for many workers.
+question is open the customer's later timers wait (``Customer.asking``), so tries keep their order. Events are still
+handled, and may end the wait that asked; its grant is then ``Released``. A driver that answers the questions of one
+instant in S23 order is deterministic, and one owner a rule is enough for many workers.
 
 **Slots and waves** (S29) open one wait a customer when a step passes the slot's instant; ``Customer.opened`` remembers how
 far that went, so a slot is opened once, late if need be. A driver steps every customer at each ``Rulebook.next_slot``.

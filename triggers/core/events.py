@@ -7,7 +7,6 @@ checked against. After intake ``at`` is always an integer: epoch milliseconds, U
 from __future__ import annotations
 
 from decimal import Decimal  # noqa: TC003  msgspec reads the annotations at run time
-
 from typing import TYPE_CHECKING
 
 import msgspec

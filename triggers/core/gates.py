@@ -68,6 +68,8 @@ def audience(rule: Rule, book: Rulebook, customer: Customer, wait: Wait, at: int
     moment = Moment(book, customer, wait.trigger, at)
     if rule.audience.holds(moment):
         return None
+    if not book.narrates:
+        return Refusal(Reason.NOT_IN_AUDIENCE)
     return Refusal(Reason.NOT_IN_AUDIENCE, "; ".join(miss for miss in rule.audience.misses(moment) if miss))
 
 
@@ -171,9 +173,9 @@ def look_ahead(book: Rulebook, customer: Customer, rule: Rule, wait: Wait, at: i
         opens = opening(book, rival, sending_of(rival, other), max(other.wake, at))
         if not at < opens <= horizon or opens >= other.expiry or (first and first.until and first.until <= opens):
             continue
-        if all(gate(book, customer, other, at) is None for gate in book.gates[rival.id]):
-            if caps(book, customer, rival, at) is None:
-                first = Refusal(Reason.YIELDED, rival.id, opens)
+        passes = all(gate(book, customer, other, at) is None for gate in book.gates[rival.id])
+        if passes and caps(book, customer, rival, at) is None:
+            first = Refusal(Reason.YIELDED, rival.id, opens)
     return first
 
 

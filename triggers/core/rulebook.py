@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from triggers.core.calendar import Calendar
 from triggers.core.conditions import Did, Where, walk
 from triggers.core.events import EVENT_TYPES, MessageSent
 from triggers.core.facts import LEARNERS, TEACHES
 from triggers.core.gates import always_open, ending_gates
 from triggers.core.plans import Armer, Canceller, Plan
-from triggers.core.rules import Rule, Sending, Shop, Wave, in_season
 from triggers.core.sending import ready_message
 from triggers.core.slots import answered
 from triggers.core.times import DAY, NEVER
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from triggers.core.customer import Customer
     from triggers.core.events import Event
     from triggers.core.gates import Gate
+    from triggers.core.rules import Rule, Sending, Shop, Wave
 
 ALWAYS_KNOWN = {"unsubscribed", "name", "phone", "consent"}
 """Facts that sending needs, whatever the rules ask."""
@@ -39,10 +40,10 @@ class Rulebook:
     """Rules, shop and everything derived from them. Never changed once made: an edit makes a new one (S38).
 
     ``removed`` maps a vanished rule's id to the instant it vanished (S36); ``segments`` are given memberships;
-    ``keep_all`` keeps every event for the shop's history, since tomorrow's rules may ask for it; ``lateness`` is how long
-    after it occurred an event may still arrive, in ms (None: any time): what only late events would look back at is not
-    kept for longer; ``settle`` is the time in ms after due before a try (S16); ``narrates`` is
-    whether steps also tell of waits that begin and of tries held back, beside how they end.
+    ``keep_all`` keeps every event for the shop's history, since tomorrow's rules may ask for it; ``lateness`` is how
+    long after it occurred an event may still arrive, in ms (None: any time): what only late events would look back at is
+    not kept for longer; ``settle`` is the time in ms after due before a try (S16); ``narrates`` is whether steps also
+    tell of waits that begin, of tries held back, and what an audience's nearest miss was.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Rulebook:
         )
         self._slotted = [rule for rule in self.rules.values() if (rule.schedule or rule.waves) and rule.arms]
         self.has_slots = bool(self._slotted)
-        self._gap: tuple[int, int, tuple[Rule, ...]] = (0, 0, ())  # no slot lies strictly between the first two; the rules of the second
+        self._calendar = Calendar(self._slotted)
         self.sends_kept_ms = self._sends_kept_ms()
 
     @property
@@ -98,46 +99,20 @@ class Rulebook:
 
     def next_slot(self, after: int) -> int:
         """Find the first instant after ``after`` at which a slot opens; NEVER if there is none."""
-        if not self._slotted:
-            return NEVER
-        low, high, _ = self._gap
-        if not low <= after < high:
-            self._gap = self._find_gap(after)
-        return self._gap[1]
+        return self._calendar.next_after(after) if self._slotted else NEVER
 
     def slots_at(self, at: int) -> Iterator[tuple[Rule, Wave | None]]:
         """List the rules, and waves, whose slot opens at an instant."""
-        if self.next_slot(at - 1) != at:
-            return
-        for rule in self._gap[2]:
+        for rule in self._calendar.rules_at(at):
             if rule.waves is None:
                 yield rule, None
             else:
                 yield from ((rule, wave) for wave in rule.waves.waves if wave.slot == at)
 
-    def _find_gap(self, after: int) -> tuple[int, int, tuple[Rule, ...]]:
-        slots = [(self._slot_of(rule, after), rule) for rule in self._slotted]
-        first = min(slot for slot, _ in slots)
-        return after, first, tuple(rule for slot, rule in slots if slot == first)
-
-    @staticmethod
-    def _slot_of(rule: Rule, after: int) -> int:
-        after = max(after, rule.since - 1)
-        while True:
-            if rule.waves is not None:
-                found = min((wave.slot for wave in rule.waves.waves if wave.slot > after), default=None)
-            else:
-                found = rule.schedule.next_after(after) if rule.schedule else None
-            if found is None or found >= rule.valid.end:
-                return NEVER
-            if found >= rule.valid.start and in_season(rule, found):
-                return found
-            after = found
-
     # Segments
 
     def in_segment(self, customer: Customer, segment: str, now: int) -> bool:
-        """Tell whether a customer is in a segment: given, or kept by a wave rule as those who answered its last wave."""
+        """Tell whether a customer is in a segment: given, or kept by waves as who answered the last."""
         given = self.segments.get(segment)
         if given is not None:
             return customer.id in given
@@ -184,8 +159,10 @@ class Rulebook:
         wanted = set(ALWAYS_KNOWN)
         for rule in self.rules.values():
             wheres = [rule.when.where if rule.when else None, *(unless.where for unless in rule.unless)]
-            for condition in walk(rule.audience):
-                wheres.append(condition if isinstance(condition, Where) else getattr(condition, "where", None))
+            wheres += [
+                condition if isinstance(condition, Where) else getattr(condition, "where", None)
+                for condition in walk(rule.audience)
+            ]
             for where in wheres:
                 wanted |= {name[9:] for name in where.names if name.startswith("customer.")} if where else set()
             for sending in sendings(rule):

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from triggers.core.times import NO_TIME, Duration, Period, Window, Zone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from triggers.core.conditions import Condition, Where
     from triggers.core.customer import Wait
-    from triggers.core.events import Event
 
 Cap: TypeAlias = "tuple[int, Duration]"
 """n sends in a duration: ``n / D``."""

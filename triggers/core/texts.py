@@ -5,12 +5,10 @@ from __future__ import annotations
 import unicodedata
 from typing import TYPE_CHECKING
 
-from triggers.core.rules import Placeholder
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from triggers.core.rules import Text
+    from triggers.core.rules import Placeholder, Text
 
 GSM_BASIC = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
@@ -52,8 +50,8 @@ def segments(text: str, counting: str = "gsm") -> int:
 
 def _is_gsm(text: str) -> bool:
     return (
-        text.isascii()
-        and not any(char in "`\t" or char < "\n" for char in text)
+        (text.isascii()
+        and not any(char in "`\t" or char < "\n" for char in text))
         or all(char in GSM_BASIC or char in GSM_EXTENDED for char in text)
     )
 

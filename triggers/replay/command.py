@@ -67,8 +67,8 @@ def command(
     RFC 3339 time, or a date (and time) on the shop's wall clock. Lines that are no events are left out and counted.
     """
     begun = perf_counter()
-    book, notes = _rulebook(folder, order, drafts=drafts)
-    other = _rulebook(against, order, drafts=drafts)[0] if against is not None else None
+    book, notes = _rulebook(folder, order, drafts=drafts, narrates=decisions is not None)
+    other = _rulebook(against, order, drafts=drafts, narrates=False)[0] if against is not None else None
     zone = book.shop.zone
     stretch = Stretch(_instant(since, zone) or 0, _instant(until, zone))
     refuse_to_overwrite((out, decisions, rejected), logs)
@@ -94,7 +94,7 @@ def _compared(log: Log, book: Rulebook, stretch: Stretch, before: Sends) -> Comp
     return Comparison(before, after)
 
 
-def _rulebook(folder: Path, order: str, *, drafts: bool) -> tuple[Rulebook, list[str]]:
+def _rulebook(folder: Path, order: str, *, drafts: bool, narrates: bool) -> tuple[Rulebook, list[str]]:
     """Load a folder of rules that is without errors; also say what a person should know of it."""
     loaded = load(folder)
     if loaded.errors or loaded.shop is None:
@@ -111,7 +111,7 @@ def _rulebook(folder: Path, order: str, *, drafts: bool) -> tuple[Rulebook, list
     if loaded.findings:
         notes.append(f"{counted(len(loaded.findings), 'warning')} about the rules: triggers rules check {folder}")
     lateness = 0 if order == "occurred" else None  # in order of what happened, nothing comes late
-    return Rulebook(rules, loaded.shop, revision=loaded.revision, lateness=lateness, narrates=False), notes
+    return Rulebook(rules, loaded.shop, revision=loaded.revision, lateness=lateness, narrates=narrates), notes
 
 
 def _instant(text: str | None, zone: Zone) -> int | None:

@@ -86,7 +86,7 @@ class Check:
             return self.find(node, "null can only be compared, with '==' or '!='")
         return node
 
-    def operand(self, syntax: ast.expr) -> tree.Node:  # noqa: PLR0911, C901  one return for each kind of syntax
+    def operand(self, syntax: ast.expr) -> tree.Node:  # noqa: PLR0911  one return for each kind of syntax
         """Check what may stand in a comparison: a value or ``null``."""
         match syntax:
             case ast.Constant(value=int(number)):
