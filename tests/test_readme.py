@@ -65,3 +65,12 @@ def test_what_make_is_asked_for_it_can_make() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     asked = set(re.findall(r"\bmake (run|test|check|bench|clean)\b", README))
     assert asked == set(re.findall(r"^(\w+):", makefile, re.MULTILINE))
+
+
+def test_the_story_that_it_tells_is_the_one_that_why_tells(tmp_path: Path) -> None:
+    told = block("$ triggers why").splitlines()
+    for arguments in ("simulate --out shop.jsonl", told[0].removeprefix("$ triggers ")):
+        command = [sys.executable, "-m", "triggers", *arguments.split()]
+        folder = [] if "simulate" in command else ["--rules", str(ROOT / "rules")]
+        run = subprocess.run([*command, *folder], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "\n".join(told[1:]) in run.stdout
