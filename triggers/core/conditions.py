@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from triggers.core.events import Event
     from triggers.core.rulebook import Rulebook
     from triggers.core.rules import Shop
-    from triggers.core.times import Duration
+    from triggers.core.times import Duration, Zone
 
     Predicate: TypeAlias = Callable[[Event | None, object, Shop, int], bool]
     """A compiled expression: (event, facts of the customer, shop, now in epoch ms) -> does it hold. Never raises."""
@@ -81,6 +81,23 @@ class Without:
     match: str
     within: Duration | None = None
 
+    def answers(self, moment: Moment) -> dict[object, list[Event]]:
+        """Collect the events that a matching one must do without, by the value they must share with it."""
+        found: dict[object, list[Event]] = {}
+        for kind in self.types:
+            for event in moment.customer.kept.get(kind, ()):
+                if event.at <= moment.now:
+                    found.setdefault(getattr(event, self.match, None), []).append(event)
+        return found
+
+    def answered(self, event: Event, answers: dict[object, list[Event]], zone: Zone) -> bool:
+        """Tell whether an event was followed by one that it should be without."""
+        others = [other for other in answers.get(getattr(event, self.match, None), ()) if other is not event]
+        if self.within is None:
+            return bool(others)
+        end = zone.add(event.at, self.within)
+        return any(event.at <= other.at <= end for other in others)
+
 
 @dataclass(frozen=True, slots=True)
 class Did:
@@ -105,32 +122,17 @@ class Did:
 
     def matching(self, moment: Moment) -> Iterator[Event]:
         """Go through the events that count, the latest of each type first."""
-        since = moment.rulebook.shop.zone.subtract(moment.now, self.within)
+        shop, facts, now = moment.rulebook.shop, moment.customer.facts, moment.now
+        since = shop.zone.subtract(now, self.within)
+        answers = self.without.answers(moment) if self.without else None
         for kind in self.types:
             for event in reversed(moment.customer.kept.get(kind, ())):
-                at: int = event.at
-                if at < since:
+                if event.at < since:
                     break
-                if at <= moment.now and self._counts(event, moment):
+                if event.at > now or (self.where and not self.where.predicate(event, facts, shop, now)):
+                    continue
+                if answers is None or self.without is None or not self.without.answered(event, answers, shop.zone):
                     yield event
-
-    def _counts(self, event: Event, moment: Moment) -> bool:
-        if self.where and not self.where.predicate(event, moment.customer.facts, moment.rulebook.shop, moment.now):
-            return False
-        return self.without is None or not self._answered(event, self.without, moment)
-
-    def _answered(self, event: Event, without: Without, moment: Moment) -> bool:
-        value = getattr(event, without.match, None)
-        start: int = event.at
-        end = moment.now if without.within is None else moment.rulebook.shop.zone.add(start, without.within)
-        return any(
-            other.at <= min(end, moment.now)
-            and (without.within is None or other.at >= start)
-            and other is not event
-            and getattr(other, without.match, None) == value
-            for kind in without.types
-            for other in moment.customer.kept.get(kind, ())
-        )
 
     def misses(self, moment: Moment) -> Iterator[str]:
         """Tell how many events were needed and how many there were."""
