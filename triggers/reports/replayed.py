@@ -44,12 +44,12 @@ def replayed(customer: str, log: Log, book: Rulebook, report: Report | None = No
         if report is not None:
             report(log.share, log.events)
     if customer not in seen.customers:
+        seen.close()
         return Unknown(customer, seen.customers)
-    events = next(iter(seen.events if log.sorted else seen.events.sorted()))
     diary = Diary({}, customer)
     replay = Replay(book, lambda decision: diary.take(book, decision), clock=seen.begin - 1)
     diary.customers = replay.customers
-    replay.play(_written_down(events, diary, book))
+    replay.play(_written_down(seen.in_order(sorted_already=log.sorted), diary, book))
     replay.run_until(seen.end)
     known = replay.customers.get(customer)
     waiting = still_waiting(book, known) if known is not None else []
@@ -59,22 +59,37 @@ def replayed(customer: str, log: Log, book: Rulebook, report: Report | None = No
 class _Seen:
     """What was read: who there is, from when to when, and the events to play.
 
-    Where no limit is shared, only the customer's own events matter; else it does who comes first.
+    Where no limit is shared, only the customer's own events matter, which are few. Else it does who comes first: then all
+    of them are played, from a temporary file.
     """
 
     def __init__(self, customer: str, *, alone: bool) -> None:
         self.customer = customer
-        self.alone = alone
         self.customers: set[str] = set()
-        self.events = Groups(1)
         self.begin, self.end = NEVER, -1
+        self._own: list[AnyEvent] = []
+        self._all = None if alone else Groups(1)
 
     def take(self, batch: list[AnyEvent]) -> None:
         """Take in the next events of the log."""
         self.customers.update(event.customer for event in batch)
         self.begin = min(self.begin, min(map(_received, batch), default=NEVER))
         self.end = max(self.end, max(map(_received, batch), default=-1))
-        self.events.deal([event for event in batch if not self.alone or event.customer == self.customer])
+        if self._all is None:
+            self._own += [event for event in batch if event.customer == self.customer]
+        else:
+            self._all.deal(batch)
+
+    def in_order(self, *, sorted_already: bool) -> Iterator[AnyEvent]:
+        """Go through the events to play in the order of their arrival; once."""
+        if self._all is None:
+            return iter(sorted(self._own, key=_received))
+        return next(iter(self._all if sorted_already else self._all.sorted()), iter(()))
+
+    def close(self) -> None:
+        """Let go of the events unplayed."""
+        for _ in self.in_order(sorted_already=True):
+            pass
 
 
 def _written_down(events: Iterable[AnyEvent], diary: Diary, book: Rulebook) -> Iterator[AnyEvent]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, cast
 
 from triggers.core.customer import Customer, Wait
@@ -33,13 +33,16 @@ if TYPE_CHECKING:
 NO_RULES = Rulebook((), Shop("", Zone("UTC")))
 """What explains where the rules of that time are not at hand: the stored details alone, in UTC."""
 
+MAX_KNOWN = 200_000
+"""Among how many customers one that is unknown is looked for."""
+
 
 def stored(customer: str, database: Path, book: Rulebook = NO_RULES) -> Story | Unknown:
     """Tell what the service decided for a customer. Raises ServiceUnusable for a database that cannot be read."""
     with closing(connect_reader(database)) as connection:
         known = load_customer(connection, customer)
         if known is None and not events_of(connection, customer, limit=1):
-            return Unknown(customer, chain.from_iterable(all_ids(connection)))
+            return Unknown(customer, list(islice(chain.from_iterable(all_ids(connection)), MAX_KNOWN)))
         return _Telling(connection, known or Customer(id=customer), book).tell()
 
 
