@@ -81,6 +81,18 @@ class Zone:
             wall - min(before, after) if self.offset(wall - min(before, after)) == min(before, after) else wall - before
         )
 
+    def reach(self, at: int, wall: int) -> int:
+        """Find the first instant at or after ``at`` at which the wall clock shows ``wall`` or later."""
+        shown = self.wall(at)
+        if shown >= wall:
+            return at
+        found = self.instant(wall)
+        if found < at:  # shown twice, and the first time is over
+            return at + wall - shown
+        if not self.fixed and self.wall(found) != wall:  # skipped: the clock is past it as soon as it jumps
+            return max(at, self.starts[bisect_right(self.starts, found) - 1])
+        return found
+
     def add(self, at: int, span: Duration) -> int:
         """Go forward by a span: months and days on the wall clock, then exact milliseconds."""
         return self._shift(at, span, 1)
@@ -165,8 +177,9 @@ class Window:
             if weekday(start_of_day) in self.days:
                 for start, end in self.spans:
                     if wall < start_of_day + end:
-                        inside = wall >= start_of_day + start
-                        return at if inside and wall == zone.wall(at) else zone.instant(max(wall, start_of_day + start))
+                        opens = zone.reach(at, start_of_day + start)
+                        if zone.wall(opens) < start_of_day + end:
+                            return opens
             start_of_day += DAY
             wall = start_of_day
         return NEVER
