@@ -90,7 +90,7 @@ class Send(msgspec.Struct, omit_defaults=False, gc=False):
 
     ``id`` is the command id (S28); ``identity`` the value of ``per``; ``anchor`` when the wait began, ``due`` when it was
     over, ``at`` when the message leaves; ``withheld`` is true for the holdout and ``shadow`` for a rule on trial: neither
-    is ever given to a gateway. ``valid_until`` is when it stops being useful or allowed: expiry or the end of its window.
+    is ever given to a gateway. ``expires`` is the first instant that is too late to send it.
     """
 
     id: str
