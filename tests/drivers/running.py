@@ -28,12 +28,14 @@ ENDS_WITHIN_S = 60.0
 class Running:
     """A ``triggers run`` in a process; ``out`` and ``err`` collect what it writes."""
 
-    def __init__(self, folder: Path, *options: str, rules: Path = SAMPLE_RULES, port: int = 0) -> None:
+    def __init__(
+        self, folder: Path, *options: str, rules: Path = SAMPLE_RULES, port: int = 0, screen: int = subprocess.PIPE
+    ) -> None:
         self.db = folder / "t.db"
         command = [sys.executable, "-m", "triggers", "run", "--rules", str(rules), "--db", str(self.db)]
         self._process = subprocess.Popen(
             [*command, "--port", str(port), "--log-format", "json", *options],
-            stdout=subprocess.PIPE,
+            stdout=screen,
             stderr=subprocess.PIPE,
             text=True,
             cwd=folder,
@@ -45,6 +47,7 @@ class Running:
         self._readers = [
             threading.Thread(target=lines.extend, args=(stream,), daemon=True)
             for lines, stream in ((self.out, self._process.stdout), (self.err, self._process.stderr))
+            if stream
         ]
         for reader in self._readers:
             reader.start()
@@ -93,7 +96,8 @@ class Running:
         for reader in self._readers:
             reader.join()
         for stream in (self._process.stdout, self._process.stderr):
-            stream.close()
+            if stream:
+                stream.close()
         return status
 
     @property

@@ -128,7 +128,7 @@ class PowerCut(Exception):  # noqa: N818  the name reads as the sentence
     """The process dies after a commit."""
 
 
-@pytest.mark.parametrize(("in_memory", "every", "least"), [(40, 7, 20), (10_000, 1, 6)])
+@pytest.mark.parametrize(("in_memory", "every", "least"), [(40, 4, 15), (10_000, 1, 6)])
 def test_killed_after_commits_it_decides_the_same(
     book: Rulebook,
     writer: Writer,

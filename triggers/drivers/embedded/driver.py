@@ -103,8 +103,9 @@ class Driver(Replay):
         if events:
             self._shelf.fetch([logged.event.customer for logged in events])
             self.play(self._handed_out(events))
-            self.position = self._applied = events[-1].seq
+            self._applied = events[-1].seq
             self._commit()
+            self.position = self._applied
             return True
         if self.idle:
             return False
