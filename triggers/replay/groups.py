@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from operator import attrgetter
 from tempfile import SpooledTemporaryFile
-from typing import IO, TYPE_CHECKING, Any, Final
-from zlib import crc32
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
@@ -50,6 +49,13 @@ class Groups:
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode: Callable[[bytes], list[AnyEvent]] = msgspec.msgpack.Decoder(list[AnyEvent]).decode
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for file in self._files:
+            file.close()
+
     @property
     def share(self) -> float:
         """How much of what was dealt has been played."""
@@ -60,7 +66,7 @@ class Groups:
         number = len(self._files)
         takers = [hand.append for hand in self._hands]
         for event in events:
-            takers[crc32(event.customer.encode()) % number](event)
+            takers[hash(event.customer) % number](event)  # who shares a group with whom never shows
         self._in_hand += len(events)
         if self._in_hand >= IN_HAND:
             self._write()
@@ -93,12 +99,13 @@ class Groups:
                 yield _sorted_on_disk(self._events(i))
 
     def _events(self, i: int) -> Iterator[AnyEvent]:
-        with self._files[i] as file:
-            file.seek(0)
-            while length := file.read(_LENGTH):
-                frame = file.read(int.from_bytes(length))
-                self._read += _LENGTH + len(frame)
-                yield from self._decode(frame)
+        file = self._files[i]
+        file.seek(0)
+        while length := file.read(_LENGTH):
+            frame = file.read(int.from_bytes(length))
+            self._read += _LENGTH + len(frame)
+            yield from self._decode(frame)
+        file.close()  # what has been read is let go
 
 
 def _sorted_on_disk(events: Iterator[AnyEvent]) -> Iterator[AnyEvent]:

@@ -51,6 +51,9 @@ class Played:
 class Taker(Protocol):
     """Who is given what is decided: each customer's in order of time, but the customers one after the other."""
 
+    wants_ends: bool
+    """Whether ends of waits are to be given, too."""
+
     def send(self, send: Send) -> None:
         """Take a send."""
 
@@ -63,6 +66,7 @@ class Both:
 
     def __init__(self, one: Taker, other: Taker) -> None:
         self._takers = (one, other)
+        self.wants_ends = one.wants_ends or other.wants_ends
 
     def send(self, send: Send) -> None:
         """Give a send to both."""
@@ -82,9 +86,8 @@ def play(log: Log, book: Rulebook, stretch: Stretch, taker: Taker, report: Repor
     then it matters who comes first.
     """
     number = 1 if book.shares else max(1, min(MOST, log.size // GROUP_BYTES))
-    groups = Groups(number)
     tally = Tally(book.rules)
-    with _no_collections():
+    with Groups(number) as groups, _no_collections():
         span = _deal(log, book, stretch, groups, report)
         if span is None:
             return Played(tally, None)
@@ -121,7 +124,7 @@ def _deal(
 def _take(tally: Tally, since: int, taker: Taker) -> Callable[[Decision], None]:
     """Make the function that takes every decision: called for each, so it does little."""
     ended = tally.ended
-    send, end = taker.send, taker.end
+    send, end = taker.send, taker.end if taker.wants_ends else None
 
     def take(decision: Decision) -> None:
         if decision.at < since:
@@ -129,7 +132,8 @@ def _take(tally: Tally, since: int, taker: Taker) -> Callable[[Decision], None]:
         kind = decision.__class__
         if kind is Ended:
             ended[decision.wait.rule][decision.reason] += 1  # type: ignore[union-attr]
-            end(decision)  # type: ignore[arg-type]
+            if end is not None:
+                end(decision)  # type: ignore[arg-type]
         elif kind is Send:
             if not (decision.withheld or decision.shadow):  # type: ignore[union-attr]
                 tally.sent(decision)  # type: ignore[arg-type]
