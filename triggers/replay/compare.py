@@ -38,6 +38,8 @@ class Left(msgspec.Struct, gc=False):
 class Sends:
     """The messages that one set of rules sends, kept on disk where they are many."""
 
+    wants_ends = False
+
     def __init__(self) -> None:
         self._lines = SortedLines()
         self._encode = msgspec.json.Encoder().encode

@@ -94,11 +94,12 @@ class Outputs:
     """
 
     def __init__(self, book: Rulebook, sends: str | None, ends: str | None, rejected: str | None) -> None:
-        self._ranks = {rule.id: LOWEST_RANK - rule.priority for rule in book.rules.values()}
+        self._ranks = {rule.id: f"{LOWEST_RANK - rule.priority:03d}" for rule in book.rules.values()}
         self._stack = ExitStack()
         with self._stack:
             self._sends, self._ends, self._rejected = (self._open(name) for name in (sends, ends, rejected))
             self._stack = self._stack.pop_all()
+        self.wants_ends = self._ends is not None
         self._sorted_sends, self._sorted_ends = SortedLines(), SortedLines()
         self._send_line = SendLine()
 
@@ -113,7 +114,7 @@ class Outputs:
     def end(self, ended: Ended) -> None:
         """Write an end of a wait."""
         if self._ends is not None:
-            self._sorted_ends.add(ended_line(ended, self._ranks.get(ended.wait.rule, 0)))
+            self._sorted_ends.add(ended_line(ended, self._ranks.get(ended.wait.rule, "000")))
 
     def reject(self, rejected: Rejected) -> None:
         """Write a line that is no event."""
@@ -125,7 +126,7 @@ class Outputs:
         for file, lines in ((self._sends, self._sorted_sends), (self._ends, self._sorted_ends)):
             if file is not None:
                 for line in lines:
-                    file.write(line[line.index(b"\t") + 1 :])
+                    file.write(line.partition(b"\t")[2])
 
     def __enter__(self) -> Self:
         return self
@@ -142,8 +143,11 @@ class SendLine:
     def __init__(self) -> None:
         self._ends: dict[tuple[object, ...], str] = {}
 
-    def of(self, send: Send, rank: int) -> bytes:
-        """Write one send, behind the key that orders it: up to the first tab, bytes compare as S23 wants."""
+    def of(self, send: Send, rank: str) -> bytes:
+        """Write one send, behind the key that orders it: up to the first tab, bytes compare as S23 wants.
+
+        Instants of one length compare as the times they mean, and so do ranks.
+        """
         values = (send.text, send.withheld, send.variant, send.coupon, send.segments, send.cost, send.revision)
         end = self._ends.get(values)
         if end is None:
@@ -152,7 +156,7 @@ class SendLine:
         at = instant(send.at)
         due = at if send.due == send.at else instant(send.due)
         return (
-            f'{send.at:015d}{rank:03d}{send.due:015d}{send.rule} {customer} {identity}\t'
+            f"{at}{rank}{due}{send.rule} {customer} {identity}\t"
             f'{{"id":"{send.id}","rule":"{send.rule}","customer":{customer},"identity":{identity},'
             f'"anchor":"{instant(send.anchor)}","due":"{due}","at":"{at}",{end}'
         ).encode()
@@ -168,14 +172,15 @@ class SendLine:
         return end
 
 
-def ended_line(ended: Ended, rank: int) -> bytes:
+def ended_line(ended: Ended, rank: str) -> bytes:
     """Write an end of a wait, behind the key that orders it, as ``SendLine`` does."""
     wait = ended.wait
     customer, identity = _text(ended.customer), _text(wait.identity)
+    at, due = instant(ended.at), instant(wait.due)
     return (
-        f'{ended.at:015d}{rank:03d}{wait.due:015d}{wait.rule} {customer} {identity}\t'
+        f"{at}{rank}{due}{wait.rule} {customer} {identity}\t"
         f'{{"rule":"{wait.rule}","customer":{customer},"identity":{identity},"slot":{_text(wait.slot)},'
-        f'"anchor":"{instant(wait.anchor)}","due":"{instant(wait.due)}","at":"{instant(ended.at)}",'
+        f'"anchor":"{instant(wait.anchor)}","due":"{due}","at":"{at}",'
         f'"reason":"{ended.reason.value}","detail":{_text(ended.detail or None)}}}\n'
     ).encode()
 
@@ -193,6 +198,8 @@ def yuan(cost: int) -> str:
 
 
 def _text(value: str | bool | None) -> str:  # noqa: FBT001  any plain value of a line
+    if value.__class__ is str and value.isalnum():  # type: ignore[union-attr]  # as most ids are: nothing to escape
+        return f'"{value}"'
     return _encode(value).decode()
 
 

@@ -102,9 +102,7 @@ def play(log: Log, book: Rulebook, stretch: Stretch, taker: Taker, report: Repor
     return Played(tally, span)
 
 
-def _deal(
-    log: Log, book: Rulebook, stretch: Stretch, groups: Groups, report: Report | None
-) -> tuple[int, int] | None:
+def _deal(log: Log, book: Rulebook, stretch: Stretch, groups: Groups, report: Report | None) -> tuple[int, int] | None:
     """Deal the log's events out to groups of customers; tells the first and the last instant to play."""
     idle = {cls for cls, plan in book.plans.items() if plan.idle and not book.has_slots}
     begin, end, until = NEVER, -1, stretch.until

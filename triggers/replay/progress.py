@@ -39,9 +39,7 @@ def _bar() -> Iterator[Report]:
         yield lambda share, events: progress.update(task, completed=share, description=f"{events:,} events")
 
 
-def plain_lines(
-    say: Callable[[str], None], clock: Callable[[], float] = monotonic, every_s: float = EVERY_S
-) -> Report:
+def plain_lines(say: Callable[[str], None], clock: Callable[[], float] = monotonic, every_s: float = EVERY_S) -> Report:
     """Make a report that says a line every so many seconds."""
     begun = latest = clock()
 
