@@ -140,7 +140,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 
 
 class Responded(msgspec.Struct, gc=False):
-    """A customer answered a wave for the first time; the owner of the rule counts these for ``min_size``."""
+    """A customer answered a wave before the next one's slot; the owner of the rule counts these for ``min_size``."""
 
     customer: str
     rule: str

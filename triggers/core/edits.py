@@ -4,66 +4,119 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from triggers.core.decisions import Reason
+from triggers.core.decisions import Armed, Reason
 from triggers.core.events import type_of
+from triggers.core.history import qualified
+from triggers.core.times import iso
 from triggers.core.tries import SET_ASIDE
-from triggers.core.waits import end, expiry_of, killer
+from triggers.core.waits import absorbed, begin, end, expiry_of, killer, wait_key
 
 if TYPE_CHECKING:
     from triggers.core.customer import Customer, Wait
     from triggers.core.decisions import Decision
+    from triggers.core.events import AnyEvent
     from triggers.core.rulebook import Rulebook
     from triggers.core.rules import Rule
 
 
 def move_over(book: Rulebook, customer: Customer, now: int, out: list[Decision]) -> None:
-    """Let every wait of a customer go on, move or end under an edited set of rules."""
-    for name, wait in list(customer.waits.items()):
-        key = name
-        if wait.rule in book.renamed and wait.rule not in book.rules:
-            key = _rename(book, customer, key, wait)
-        _move_wait(book, customer, key, wait, now, out)
+    """Let every wait of a customer go on, move or end under an edited set of rules.
+
+    A question that is open is void: its wait tries again under the rules of now, and its answer finds nobody.
+    """
+    customer.asking = None
+    for key, wait in list(customer.waits.items()):
+        if customer.waits.get(key) is not wait:
+            continue  # it has become one with another
+        old = wait.rule
+        if old in book.renamed and old not in book.rules:
+            wait.rule = book.renamed[old]
+        rule = book.rules.get(wait.rule)
+        if rule is None:
+            removed_at = book.removed.get(wait.rule)
+            wait.wake = now if removed_at is None else max(now, removed_at + SET_ASIDE)
+        elif wait.slot is None:
+            _move_wait(book, customer, rule, key, wait, now, out)
+        else:
+            _move_slot(book, customer, rule, key, wait, now, out)
     for sent in customer.sends:
         if sent.rule in book.renamed and sent.rule not in book.rules:
             sent.rule = book.renamed[sent.rule]
 
 
-def _rename(book: Rulebook, customer: Customer, key: str, wait: Wait) -> str:
-    """Let a wait go on under the rule's new name (S39)."""
-    fresh = book.renamed[wait.rule] + key[len(wait.rule) :]
-    del customer.waits[key]
-    wait.rule = book.renamed[wait.rule]
-    customer.put(fresh, wait)
-    return fresh
-
-
-def _move_wait(book: Rulebook, customer: Customer, key: str, wait: Wait, now: int, out: list[Decision]) -> None:
-    rule = book.rules.get(wait.rule)
-    if rule is None:
-        removed_at = book.removed.get(wait.rule)
-        wait.wake = now if removed_at is None else max(now, removed_at + SET_ASIDE)
-        return
-    if wait.slot is None and not _still_matches(book, customer, rule, wait, now):
+def _move_slot(
+    book: Rulebook, customer: Customer, rule: Rule, key: str, wait: Wait, now: int, out: list[Decision]
+) -> None:
+    """Let a slot's wait go on if the rule still has such slots."""
+    if rule.waves is not None:
+        known = any(wave.id == wait.slot for wave in rule.waves.waves)
+    else:
+        known = rule.schedule is not None and wait.slot == iso(wait.anchor)
+    if not known:
         end(customer, key, wait, now, Reason.RULE_CHANGED, "", out)
         return
-    cancelling = killer(book, customer, rule, wait, wait.trigger, now)
-    if cancelling is not None:
-        end(customer, key, wait, now, Reason.CANCELLED, type_of(cancelling), out)
-        return
-    if wait.slot is None:
-        wait.due = book.shop.zone.add(wait.anchor, rule.wait)
     wait.expiry = expiry_of(book, rule, wait)
     wait.wake = max(wait.due + book.settle, now)
+    del customer.waits[key]
+    customer.put(wait_key(rule.id, None, wait.slot), wait)
 
 
-def _still_matches(book: Rulebook, customer: Customer, rule: Rule, wait: Wait, now: int) -> bool:
-    """Match a waiting trigger against an edited ``when`` (S35)."""
-    if wait.when_key == rule.when_key:
-        return True
-    when, trigger = rule.when, wait.trigger
-    if when is None or trigger is None or type_of(trigger) != when.event:
-        return False
-    if when.where is not None and not when.where.predicate(trigger, customer.facts, book.shop, now):
-        return False
+def _move_wait(
+    book: Rulebook, customer: Customer, rule: Rule, key: str, wait: Wait, now: int, out: list[Decision]
+) -> None:
+    """Let a wait go on from its trigger, or else from the first match it absorbed that the edited rule lets live."""
+    fault = _fault(book, customer, rule, wait, wait.trigger, now)
+    later = [match for match in wait.later or () if not _fault(book, customer, rule, wait, match, now)]
     wait.when_key = rule.when_key
-    return wait.identity == (None if when.per is None else getattr(trigger, when.per))
+    if fault is not None:
+        end(customer, key, wait, now, *fault, out)
+        if not later:
+            return
+        wait = begin(book, book.armers[rule.id], wait.identity, later.pop(0), now)
+        if book.narrates:
+            out.append(Armed(customer.id, wait, now))
+    else:
+        del customer.waits[key]
+        wait.due = book.shop.zone.add(wait.anchor, rule.wait)
+        wait.expiry = expiry_of(book, rule, wait)
+        wait.wake = max(wait.due + book.settle, now)
+    wait.later = later or None
+    _settle(customer, rule, wait, now, out)
+
+
+def _fault(
+    book: Rulebook, customer: Customer, rule: Rule, wait: Wait, match: AnyEvent | None, now: int
+) -> tuple[Reason, str] | None:
+    """Tell why an edited rule does not let a match wait on: it matches no more (S35), or is cancelled (S33)."""
+    if match is None or (wait.when_key != rule.when_key and not _still_matches(book, customer, rule, wait, match, now)):
+        return Reason.RULE_CHANGED, ""
+    cancelling = killer(book, customer, rule, wait, match, now)
+    return None if cancelling is None else (Reason.CANCELLED, type_of(cancelling))
+
+
+def _still_matches(book: Rulebook, customer: Customer, rule: Rule, wait: Wait, match: AnyEvent, now: int) -> bool:
+    when = rule.when
+    if when is None or type_of(match) != when.event:
+        return False
+    if when.where is not None and not when.where.predicate(match, customer.facts, book.shop, now):
+        return False
+    return wait.identity == (None if when.per is None else getattr(match, when.per))
+
+
+def _settle(customer: Customer, rule: Rule, wait: Wait, now: int, out: list[Decision]) -> None:
+    """Put a wait where the edited rule looks for it; of two that have become one identity's, S10 names who stays."""
+    assert rule.when is not None and wait.trigger is not None  # noqa: S101, PT018  an invariant: it matches
+    each, per = rule.when.again == "each", rule.when.per
+    if each:
+        key = wait_key(rule.id, wait.identity, qualified(wait.trigger))
+    else:
+        key = rule.id if per is None else f"{rule.id}\0{wait.identity}"
+    other = customer.waits.get(key)
+    if other is not None and other.trigger is not None:
+        first, last = sorted((wait, other), key=lambda one: (one.anchor, one.trigger.id if one.trigger else ""))
+        wait, gone = (last, first) if rule.when.again == "restart" else (first, last)
+        customer.waits[key] = gone
+        end(customer, key, gone, now, Reason.RULE_CHANGED, "", out)
+        if rule.when.again == "ignore" and gone.trigger is not None:
+            wait.later = absorbed(wait, gone.trigger, *(gone.later or ()))
+    customer.put(key, wait)

@@ -37,9 +37,10 @@ far that went, so a slot is opened once, late if need be. A driver steps every c
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from triggers.core.decisions import Ask, Decision, Released, Send, Verdict
+from triggers.core.decisions import Ask, Decision, Ended, Released, Send, Verdict
 from triggers.core.edits import move_over
 from triggers.core.events import AnyEvent, MessageSent
 from triggers.core.facts import copied
@@ -80,9 +81,6 @@ def advance(book: Rulebook, customer: Customer, until: int) -> list[Decision]:
                 continue
         if at >= until:
             break
-        customer.wake = earliest(customer)
-        if customer.wake > at:
-            continue
         if customer.ahead:
             catch_up(customer, at)
         _try_all(book, customer, at, out)
@@ -126,7 +124,7 @@ def handle(book: Rulebook, customer: Customer, event: AnyEvent, now: int, out: l
                 cancel(book, customer, canceller, event, now, out)
         if customer.sends and event.at <= customer.sends[-1].at:
             for canceller in plan.cancellers:
-                late_cancel(customer, canceller, event, now, out)
+                late_cancel(book, customer, canceller, event, now, out)
     for rule, waves in plan.responders:
         respond(book, customer, rule, waves, event, out)
     for armer in plan.armers:
@@ -171,16 +169,16 @@ def _try_all(book: Rulebook, customer: Customer, at: int, out: list[Decision]) -
     ripe = [key for key, wait in waits.items() if wait.wake <= at]
     if len(ripe) > 1:
         ripe.sort(key=lambda key: _turn(book, waits[key]))
-    before = len(out)
     for key in ripe:
         wait = waits.get(key)
         if wait is not None and wait.wake <= at:
+            before = len(out)
             attempt(book, customer, key, wait, at, out)
             if customer.asking is not None:
                 return
+            if book.chains:
+                _chain(book, customer, out, before)
     customer.wake = earliest(customer)
-    if book.chains:
-        _chain(book, customer, out, before)
 
 
 def _turn(book: Rulebook, wait: Wait) -> tuple[int, int, str, str, str]:
@@ -189,9 +187,13 @@ def _turn(book: Rulebook, wait: Wait) -> tuple[int, int, str, str, str]:
 
 
 def _chain(book: Rulebook, customer: Customer, out: list[Decision], since: int = 0) -> None:
-    """Tell the customer's rules of messages that left; the dispatcher's own report has the same id (S2)."""
-    for send in out[since:]:
-        if isinstance(send, Send) and not send.withheld and not send.shadow:
+    """Tell the customer's rules of messages that left; the dispatcher's own report has the same id (S2).
+
+    Rules that answer each other at once would go on for ever: a rule's second message of an instant, if it is itself an
+    answer to a message of that instant, is kept but begins nothing.
+    """
+    for send, ended in pairwise(out[since:]):
+        if isinstance(send, Send) and isinstance(ended, Ended) and not send.withheld and not send.shadow:
             event = MessageSent(
                 id=send.id,
                 source="triggers",
@@ -202,4 +204,14 @@ def _chain(book: Rulebook, customer: Customer, out: list[Decision], since: int =
                 wave=send.wave,
                 variant=send.variant,
             )
-            handle(book, customer, event, send.at, out)
+            if _goes_round(customer, send, ended.wait):
+                remember(book, customer, event, send.at)
+            else:
+                handle(book, customer, event, send.at, out)
+
+
+def _goes_round(customer: Customer, send: Send, wait: Wait) -> bool:
+    trigger = wait.trigger
+    if not isinstance(trigger, MessageSent) or trigger.at < send.at:
+        return False
+    return sum(sent.rule == send.rule and sent.at == send.at for sent in customer.sends) > 1

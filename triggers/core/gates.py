@@ -103,7 +103,10 @@ def coupon_usable(sending: Sending, book: Rulebook, customer: Customer, wait: Wa
 def per_customer(
     rule: Rule, limit: tuple[int, object], shop: Shop, book: Rulebook, customer: Customer, wait: Wait, at: int
 ) -> Refusal | None:
-    """Refuse who got this rule's message as often as it may come (S22): sends, withheld and would-be ones count."""
+    """Refuse who got this rule's message as often as it may come (S22): sends and withheld ones count.
+
+    Those of a trial count only as long as it goes on: nobody has got them.
+    """
     del limit, book, wait
     assert rule.limits.per_customer is not None  # noqa: S101  an invariant
     most, span = rule.limits.per_customer
@@ -111,7 +114,7 @@ def per_customer(
     for sent in reversed(customer.sends):
         if span is not None and shop.zone.add(sent.at, span) <= at:
             break
-        if sent.rule == rule.id:
+        if sent.rule == rule.id and (sent.mode != "shadow" or rule.status == "shadow"):
             count += 1
             if count >= most:
                 every = "once" if span is None else f"{most} / {span.text}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from triggers.core import texts
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from triggers.core.customer import Customer, Wait
     from triggers.core.rulebook import Rulebook
     from triggers.core.rules import Rule, Shop
+
+FEN_DIGITS = -2
+FEN = Decimal("0.01")
 
 LINK_LENGTH = 8
 """Characters of a short link after its base."""
@@ -94,8 +98,17 @@ def values_of(
             if isinstance(gap, Placeholder) and gap.source in ("customer", "event"):
                 source = customer.facts if gap.source == "customer" else wait.trigger
                 value = getattr(source, gap.name, None)
-                values[f"{gap.source}.{gap.name}"] = None if value is None else str(value)
+                values[f"{gap.source}.{gap.name}"] = None if value is None else worded(value)
     return values
+
+
+def worded(value: object) -> str:
+    """Write a value as people read it: amounts of yuan to the fen at most, and never with an exponent."""
+    if not isinstance(value, Decimal):
+        return str(value)
+    exponent = value.as_tuple().exponent
+    rounded = value.quantize(FEN, ROUND_HALF_UP) if isinstance(exponent, int) and exponent < FEN_DIGITS else value
+    return f"{rounded:f}"
 
 
 def link_of(customer: Customer, rule: Rule, sending: Sending, wait: Wait, base: str) -> str | None:

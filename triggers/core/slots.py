@@ -8,7 +8,7 @@ from triggers.core.chance import fraction
 from triggers.core.customer import Wait
 from triggers.core.decisions import Armed, Responded
 from triggers.core.events import Message
-from triggers.core.times import iso
+from triggers.core.times import NEVER, iso
 from triggers.core.waits import expiry_of, wait_key
 
 if TYPE_CHECKING:
@@ -66,8 +66,17 @@ def respond(book: Rulebook, customer: Customer, rule: Rule, waves: Waves, event:
     for sent in reversed(customer.sends):
         if sent.rule != rule.id or sent.wave is None or sent.mode != "sent" or sent.at > event.at:
             continue
+        if isinstance(event, Message) and event.wave not in (None, sent.wave):
+            continue  # it names another wave
         if event.at <= book.shop.zone.add(sent.at, waves.within):
-            if sent.answered_at is None:
+            known, before = sent.answered_at, _slot_after(waves, sent.wave)
+            if event.at < before and (known is None or known >= before):
                 out.append(Responded(customer.id, rule.id, sent.wave, event.at))
-            sent.answered_at = event.at if sent.answered_at is None else min(event.at, sent.answered_at)
+            sent.answered_at = event.at if known is None else min(event.at, known)
         return
+
+
+def _slot_after(waves: Waves, wave: str) -> int:
+    """Find the slot of the wave that an answer to a wave lets follow; later ones do not count (S29)."""
+    place = next((i for i, each in enumerate(waves.waves) if each.id == wave), len(waves.waves))
+    return waves.waves[place + 1].slot if place + 1 < len(waves.waves) else NEVER

@@ -49,23 +49,22 @@ def segments(text: str, counting: str = "gsm") -> int:
 
 
 def _is_gsm(text: str) -> bool:
-    return (
-        (text.isascii()
-        and not any(char in "`\t" or char < "\n" for char in text))
-        or all(char in GSM_BASIC or char in GSM_EXTENDED for char in text)
+    return (text.isascii() and not any(char in "`\t" or char < "\n" for char in text)) or all(
+        char in GSM_BASIC or char in GSM_EXTENDED for char in text
     )
 
 
 def clean(value: str) -> str:
     """Make a value harmless inside a text: no control, format or surrogate characters, one line, bounded."""
-    kept = "".join(char for char in value if unicodedata.category(char)[0] != "C" and char not in "\u2028\u2029")
+    kept = "".join(char for char in value if char.isspace() or unicodedata.category(char)[0] != "C")
     return " ".join(kept.split())[:VALUE_LIMIT].strip()
 
 
 def fill(text: Text, values: Mapping[str, str | None], *, plain: bool = False) -> str:
     """Fill the gaps of a text from values by "source.name"; ``plain`` takes the defaults where there are any.
 
-    A gap without a value or a default is impossible in a rule that loaded: it raises KeyError.
+    A value of which nothing harmless is left gives way to the default, or to nothing. A gap without a value or a default
+    is impossible in a rule that loaded: it raises KeyError.
     """
     return "".join(part if isinstance(part, str) else _filled(part, values, plain) for part in text)
 
@@ -74,9 +73,7 @@ def _filled(gap: Placeholder, values: Mapping[str, str | None], plain: bool) -> 
     if plain and gap.default is not None:
         return gap.default
     value = values.get(f"{gap.source}.{gap.name}" if gap.name else gap.source)
-    value = clean(value) if value is not None and gap.source != "link" else value
-    if value:
-        return value
-    if gap.default is None:
+    if value is None and gap.default is None:
         raise KeyError(f"{gap.source}.{gap.name}")
-    return gap.default
+    shown = clean(value) if value is not None and gap.source != "link" else value
+    return shown or gap.default or ""

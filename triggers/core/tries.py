@@ -118,6 +118,9 @@ def leave(
     message = compose(book, customer, rule, wait, at)
     if refusal is None and not message.refused:
         withheld, shadow = _withheld(book, customer, rule), rule.status == "shadow"
+        if rule.id in book.sharing and not (reserved or withheld or shadow):
+            _ask(book, customer, key, wait, rule, at, out)  # what held it back is gone since, and nothing is counted
+            return
         reason = Reason.WITHHELD if withheld else Reason.WOULD_SEND if shadow else Reason.SENT
         send = Send(
             command_id(customer, wait),

@@ -125,13 +125,14 @@ def _absorb(
                 end(customer, key, wait, now, Reason.CANCELLED, type_of(cancelling), out)
             return
     if not armer.restart:
-        wait.later = _with_later(wait, trigger if earlier else event)
+        wait.later = absorbed(wait, trigger if earlier else event)
     if armer.restart or earlier:
         _replace(customer, key, wait, begin(book, armer, wait.identity, event, now))
 
 
-def _with_later(wait: Wait, match: AnyEvent) -> list[AnyEvent]:
-    later = [*(wait.later or ()), match]
+def absorbed(wait: Wait, *matches: AnyEvent) -> list[AnyEvent]:
+    """List the matches that a wait has absorbed, with more of them, in order of time."""
+    later = [*(wait.later or ()), *matches]
     later.sort(key=lambda match: (match.at, match.id))
     return later[-LATER_LIMIT:]
 
@@ -248,12 +249,19 @@ def killer(
     return None
 
 
-def late_cancel(customer: Customer, canceller: Canceller, event: AnyEvent, now: int, out: list[Decision]) -> None:
+def late_cancel(
+    book: Rulebook, customer: Customer, canceller: Canceller, event: AnyEvent, now: int, out: list[Decision]
+) -> None:
     """Count a cancel of a message that has already left (S14)."""
+    where = canceller.unless.where
+    if where is not None and not where.predicate(event, customer.facts, book.shop, now):
+        return
     for sent in reversed(customer.sends):
         if sent.at < event.at:
             return
         if sent.rule != canceller.rule.id or event.at < sent.anchor or sent.mode != "sent":
+            continue
+        if sent.at >= now:  # the word of its own leaving
             continue
         if canceller.same and sent.identity != getattr(event, canceller.per or "", None):
             continue
