@@ -86,7 +86,7 @@ class Driver(Replay):
             self.ledger.rename(old, new)
         for name in list(self._shelf):
             customer = self.customers[name]
-            if customer.waits:
+            if customer.waits or (rulebook.renamed and customer.sends):  # limits move with the name, too (S39)
                 self._hand_over(reconcile(rulebook, customer, self.clock))
                 self._want(customer)
         self._commit()
