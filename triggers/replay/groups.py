@@ -23,7 +23,7 @@ MOST: Final = 64
 """How many groups there are at most."""
 GROUP_BYTES: Final = 4 * 1024 * 1024
 """How much of a log, in bytes of JSON, makes a group."""
-IN_HAND: Final = 16_384
+IN_HAND: Final = 4_096
 """How many events are dealt out before they are written."""
 SORTED_IN_MEMORY: Final = 100_000
 """Up to how many events a group out of order is sorted without temporary files."""

@@ -100,6 +100,7 @@ class Outputs:
             self._sends, self._ends, self._rejected = (self._open(name) for name in (sends, ends, rejected))
             self._stack = self._stack.pop_all()
         self.wants_ends = self._ends is not None
+        self.wants_ends = ends is not None
         self._sorted_sends, self._sorted_ends = SortedLines(), SortedLines()
         self._send_line = SendLine()
 
@@ -152,12 +153,12 @@ class SendLine:
         end = self._ends.get(values)
         if end is None:
             end = self._end(send, values)
-        customer, identity = _text(send.customer), _text(send.identity)
+        customer, identity, rule = _text(send.customer), _text(send.identity), send.rule
         at = instant(send.at)
         due = at if send.due == send.at else instant(send.due)
         return (
-            f"{at}{rank}{due}{send.rule} {customer} {identity}\t"
-            f'{{"id":"{send.id}","rule":"{send.rule}","customer":{customer},"identity":{identity},'
+            f"{at}{rank}{due}{rule} {customer} {identity}\t"
+            f'{{"id":"{send.id}","rule":"{rule}","customer":{customer},"identity":{identity},'
             f'"anchor":"{instant(send.anchor)}","due":"{due}","at":"{at}",{end}'
         ).encode()
 
@@ -175,8 +176,7 @@ class SendLine:
 def ended_line(ended: Ended, rank: str) -> bytes:
     """Write an end of a wait, behind the key that orders it, as ``SendLine`` does."""
     wait = ended.wait
-    customer, identity = _text(ended.customer), _text(wait.identity)
-    at, due = instant(ended.at), instant(wait.due)
+    customer, identity, at, due = _text(ended.customer), _text(wait.identity), instant(ended.at), instant(wait.due)
     return (
         f"{at}{rank}{due}{wait.rule} {customer} {identity}\t"
         f'{{"rule":"{wait.rule}","customer":{customer},"identity":{identity},"slot":{_text(wait.slot)},'
@@ -198,8 +198,8 @@ def yuan(cost: int) -> str:
 
 
 def _text(value: str | bool | None) -> str:  # noqa: FBT001  any plain value of a line
-    if value.__class__ is str and value.isalnum():  # type: ignore[union-attr]  # as most ids are: nothing to escape
-        return f'"{value}"'
+    if value.__class__ is str and value.isalnum():
+        return f'"{value}"'  # most are, and nothing in them is to be escaped
     return _encode(value).decode()
 
 

@@ -52,6 +52,9 @@ class Taker(Protocol):
     """Who is given what is decided: each customer's in order of time, but the customers one after the other."""
 
     wants_ends: bool
+    """Whether it has any use for ends of waits, which are many."""
+
+    wants_ends: bool
     """Whether ends of waits are to be given, too."""
 
     def send(self, send: Send) -> None:
@@ -121,12 +124,10 @@ def _deal(log: Log, book: Rulebook, stretch: Stretch, groups: Groups, report: Re
 
 def _take(tally: Tally, since: int, taker: Taker) -> Callable[[Decision], None]:
     """Make the function that takes every decision: called for each, so it does little."""
-    ended = tally.ended
-    send, end = taker.send, taker.end if taker.wants_ends else None
+    ended, sent, send = tally.ended, tally.sent, taker.send
+    end = taker.end if taker.wants_ends else None
 
     def take(decision: Decision) -> None:
-        if decision.at < since:
-            return
         kind = decision.__class__
         if kind is Ended:
             ended[decision.wait.rule][decision.reason] += 1  # type: ignore[union-attr]
@@ -134,12 +135,16 @@ def _take(tally: Tally, since: int, taker: Taker) -> Callable[[Decision], None]:
                 end(decision)  # type: ignore[arg-type]
         elif kind is Send:
             if not (decision.withheld or decision.shadow):  # type: ignore[union-attr]
-                tally.sent(decision)  # type: ignore[arg-type]
+                sent(decision)  # type: ignore[arg-type]
             send(decision)  # type: ignore[arg-type]
         elif kind is LateCancel:
             tally.late_cancels += 1
 
-    return take
+    def take_since(decision: Decision) -> None:
+        if decision.at >= since:
+            take(decision)
+
+    return take_since if since else take
 
 
 @contextmanager

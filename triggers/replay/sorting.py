@@ -13,7 +13,7 @@ from triggers.errors import OutputUnusable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-MOST_HELD: Final = 16 * 1024 * 1024
+MOST_HELD: Final = 32 * 1024 * 1024
 """How many bytes of lines are held in memory, and how many a run has at first."""
 FAN_IN: Final = 64
 """How many runs are merged at once; more are merged in levels, so that few files are open."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STDIN: Final = "-"
-CHUNK: Final = 256 * 1024
+CHUNK: Final = 64 * 1024
 """Bytes read at once."""
 LONGEST_LINE: Final = 16 * 1024 * 1024
 """What is longer is cut here; it is far too large for an event anyway."""

@@ -28,10 +28,10 @@ class Tally:
 
     def __init__(self, rules: Iterable[str]) -> None:
         self.rules = sorted(rules)
-        self.ended: defaultdict[str, Counter[Reason]] = defaultdict(Counter)
+        self.ended: defaultdict[str, defaultdict[Reason, int]] = defaultdict(lambda: defaultdict(int))
         self.waiting: Counter[str] = Counter()
-        self.parts: Counter[str] = Counter()
-        self.cost: Counter[str] = Counter()
+        self.parts: defaultdict[str, int] = defaultdict(int)
+        self.cost: defaultdict[str, int] = defaultdict(int)
         self.late_cancels = 0
         self.customers = 0
 
@@ -49,18 +49,20 @@ class Tally:
 
     def table(self) -> list[Row]:
         """Give the table: heads, a row for each rule, totals; only the columns in which something happened."""
-        waits = {rule: self.ended[rule].total() + self.waiting[rule] for rule in self.rules}
+        waits = {rule: sum(self.ended[rule].values()) + self.waiting[rule] for rule in self.rules}
         columns: dict[str, Mapping[str, int]] = {"waits": waits}
         for reason in Reason:
-            columns[reason.value] = {rule: counts[reason] for rule, counts in self.ended.items()}
+            columns[reason.value] = {rule: counts.get(reason, 0) for rule, counts in self.ended.items()}
         columns |= {"still waiting": self.waiting, "parts": self.parts}
-        shown = {name: by_rule for name, by_rule in columns.items() if name == "sent" or any(by_rule.values())}
+        shown = {name: counts for name, counts in columns.items() if name == "sent" or any(counts.values())}
         rows = [["rule", *shown, "cost"]]
         rows += [
             [rule, *(_figure(by_rule.get(rule, 0)) for by_rule in shown.values()), money(self.cost[rule])]
             for rule in self.rules
         ]
-        rows.append(["all", *(_figure(sum(by_rule.values())) for by_rule in shown.values()), money(self.cost.total())])
+        rows.append(
+            ["all", *(_figure(sum(by_rule.values())) for by_rule in shown.values()), money(sum(self.cost.values()))]
+        )
         return rows
 
 
