@@ -52,9 +52,6 @@ class Taker(Protocol):
     """Who is given what is decided: each customer's in order of time, but the customers one after the other."""
 
     wants_ends: bool
-    """Whether it has any use for ends of waits, which are many."""
-
-    wants_ends: bool
     """Whether ends of waits are to be given, too."""
 
     def send(self, send: Send) -> None:
