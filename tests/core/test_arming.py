@@ -98,7 +98,7 @@ def test_an_event_stamped_5_minutes_ahead_waits_from_its_stamp() -> None:
     assert story.sent == [DAY + 5 * MINUTE]
 
 
-# S8: identity
+# Identity, S8
 
 
 def test_each_value_of_per_waits_by_itself() -> None:
@@ -133,7 +133,7 @@ def test_hostile_values_of_per_are_told_apart() -> None:
     assert len({send.id for send in story.sends}) == len(names)
 
 
-# S9: arming
+# Arming, S9
 
 
 @pytest.mark.parametrize(("status", "sends"), [("live", 1), ("shadow", 1), ("paused", 0), ("draft", 0)])

@@ -71,7 +71,8 @@ def _closed(book: Rulebook, rule: Rule, wait: Wait, at: int) -> Refusal | None:
     opens = gates.opening(book, rule, sending_of(rule, wait), at)
     if opens == at:
         return None
-    return Refusal(Reason.WINDOW if gates.in_period(rule, at) == at else Reason.OUTSIDE_PERIOD, "", opens)
+    shut = opens >= NEVER or gates.in_period(rule, at) != at
+    return Refusal(Reason.OUTSIDE_PERIOD if shut else Reason.WINDOW, "", opens)
 
 
 def _set_aside(book: Rulebook, customer: Customer, key: str, wait: Wait, at: int, out: list[Decision]) -> None:
