@@ -10,6 +10,7 @@ from __future__ import annotations
 from operator import attrgetter
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Final, Self
+from zlib import crc32
 
 import msgspec
 
@@ -66,7 +67,7 @@ class Groups:
         number = len(self._files)
         takers = [hand.append for hand in self._hands]
         for event in events:
-            takers[hash(event.customer) % number](event)  # who shares a group with whom never shows
+            takers[crc32(event.customer.encode()) % number](event)
         self._in_hand += len(events)
         if self._in_hand >= IN_HAND:
             self._write()
