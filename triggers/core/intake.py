@@ -17,6 +17,7 @@ from triggers.core.events import (
     Event,
     FavoriteAdded,
     FavoriteRemoved,
+    Item,
     OrderCancelled,
     OrderCreated,
     OrderPaid,
@@ -114,22 +115,27 @@ def _check(events: list[Any]) -> None:
             raise ValueError
         kind = type(event)
         if kind in _ORDERS:
-            _check_order(event, kind)
-        elif kind in _FAVORITES:
-            if event.price is not None and not _LOWEST < event.price + _OFFSET < _HIGHEST:
+            amount = event.amount
+            if amount is not None and not _LOWEST < amount + _OFFSET < _HIGHEST:
                 raise ValueError
+            if not 0 < len(event.order_id) <= MAX_KEY:
+                raise ValueError
+            if kind in _WITH_ITEMS and event.items:
+                _check_items(event.items)
+        elif kind in _FAVORITES:
+            price = event.price
             if not 0 < len(event.product_id) <= MAX_KEY:
+                raise ValueError
+            if price is not None and not _LOWEST < price + _OFFSET < _HIGHEST:
                 raise ValueError
         if (event.received_at is not None or event.source) and (_wrong_time(event) or wrong_value(event)):
             raise ValueError
 
 
-def _check_order(event: Any, kind: type) -> None:
-    if event.amount is not None and not _LOWEST < event.amount + _OFFSET < _HIGHEST:
+def _check_items(items: tuple[Item, ...]) -> None:
+    if len(items) > MAX_ITEMS:
         raise ValueError
-    if not 0 < len(event.order_id) <= MAX_KEY or (kind in _WITH_ITEMS and len(event.items) > MAX_ITEMS):
-        raise ValueError
-    for item in event.items if kind in _WITH_ITEMS else ():
+    for item in items:
         if item.price is not None and not _LOWEST < item.price + _OFFSET < _HIGHEST:
             raise ValueError
         if item.quantity is not None and not _LOWEST < item.quantity + _OFFSET < _HIGHEST:

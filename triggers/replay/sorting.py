@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from bisect import bisect_right
 from contextlib import contextmanager
-from heapq import merge
+from itertools import chain
 from typing import IO, TYPE_CHECKING, Final
 
 from triggers.errors import OutputUnusable
@@ -13,10 +14,13 @@ from triggers.errors import OutputUnusable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-MOST_HELD: Final = 32 * 1024 * 1024
+MOST_HELD: Final = 8 * 1024 * 1024
 """How many bytes of lines are held in memory, and how many a run has at first."""
 FAN_IN: Final = 64
 """How many runs are merged at once; more are merged in levels, so that few files are open."""
+
+BLOCK: Final = 64 * 1024
+"""How many bytes of a run are read at once."""
 
 _OBJECT = 40  # bytes that a line takes in memory beside its own
 
@@ -42,8 +46,8 @@ class SortedLines:
     def __iter__(self) -> Iterator[bytes]:
         """Give the lines in order."""
         self._held.sort()
-        runs = [run for level in self._levels for run in level]
-        return merge(*map(_read, runs), self._held) if runs else iter(self._held)
+        runs = [_blocks(run) for level in self._levels for run in level]
+        return chain.from_iterable(_merged([*runs, iter([self._held])])) if runs else iter(self._held)
 
     def _put(self, level: int, lines: Iterable[bytes]) -> None:
         if level == len(self._levels):
@@ -56,12 +60,28 @@ class SortedLines:
         runs.append(file)
         if len(runs) == FAN_IN:
             self._levels[level] = []
-            self._put(level + 1, merge(*map(_read, runs)))
+            self._put(level + 1, chain.from_iterable(_merged([_blocks(run) for run in runs])))
 
 
-def _read(run: IO[bytes]) -> Iterator[bytes]:
+def _blocks(run: IO[bytes]) -> Iterator[list[bytes]]:
     with run:  # what has been read is let go
-        yield from run
+        while block := run.readlines(BLOCK):
+            yield block
+
+
+def _merged(runs: list[Iterator[list[bytes]]]) -> Iterator[list[bytes]]:
+    """Merge runs block by block: what is not after the first end of a block can be sorted and given at once."""
+    blocks = [next(run, []) for run in runs]
+    while ends := [block[-1] for block in blocks if block]:
+        first_end = min(ends)
+        ready: list[bytes] = []
+        for i, block in enumerate(blocks):
+            if block:
+                cut = bisect_right(block, first_end)
+                ready += block[:cut]
+                blocks[i] = block[cut:] or next(runs[i], [])
+        ready.sort()  # quick, since it is made of a few sorted stretches
+        yield ready
 
 
 @contextmanager
