@@ -83,7 +83,7 @@ class Sent(msgspec.Struct, gc=False, omit_defaults=True, array_like=True):
 # Most customers of a log have few of these, so what is empty is shared: whoever adds to an empty one replaces it.
 _NO_EVENTS: dict[str, list[AnyEvent]] = {}
 _NO_IDS: list[str] = []
-_NO_WAITS: dict[str, Wait] = {}
+NO_WAITS: dict[str, Wait] = {}
 _NO_SENDS: list[Sent] = []
 
 
@@ -96,7 +96,7 @@ def _no_ids() -> list[str]:
 
 
 def _no_waits() -> dict[str, Wait]:
-    return _NO_WAITS
+    return NO_WAITS
 
 
 def _no_sends() -> list[Sent]:
@@ -128,8 +128,8 @@ class Customer(msgspec.Struct, gc=False, omit_defaults=True):
 
     def put(self, key: str, wait: Wait) -> None:
         """Let a wait begin."""
-        if self.waits:
-            self.waits[key] = wait
-        else:
+        if self.waits is NO_WAITS:
             self.waits = {key: wait}
+        else:
+            self.waits[key] = wait
         self.wake = min(self.wake, wait.wake)

@@ -118,19 +118,25 @@ def handle(book: Rulebook, customer: Customer, event: AnyEvent, now: int, out: l
             facts = _see_ahead(plan, customer, event)
         else:
             learn(plan, customer, event, now)
-    if plan.cancellers:
-        if customer.waits:
-            for canceller in plan.cancellers:
-                cancel(book, customer, canceller, event, now, out)
-        if customer.sends and event.at <= customer.sends[-1].at:
-            for canceller in plan.cancellers:
-                late_cancel(book, customer, canceller, event, now, out)
+    if plan.cancellers and (customer.waits or customer.sends):
+        _cancel_all(book, customer, plan, event, now, out)
     for rule, waves in plan.responders:
         respond(book, customer, rule, waves, event, out)
     for armer in plan.armers:
         arm(book, customer, armer, event, now, out)
     if facts is not None:
         customer.facts = facts
+
+
+def _cancel_all(book: Rulebook, customer: Customer, plan: Plan, event: AnyEvent, now: int, out: list[Decision]) -> None:
+    """Cancel what waits; what has left already is only counted."""
+    if customer.waits:
+        for canceller in plan.cancellers:
+            cancel(book, customer, canceller, event, now, out)
+    sends = customer.sends
+    if sends and event.at <= sends[-1].at:
+        for canceller in plan.cancellers:
+            late_cancel(book, customer, canceller, event, now, out)
 
 
 def remember(book: Rulebook, customer: Customer, event: AnyEvent, now: int) -> None:
@@ -166,9 +172,12 @@ def _see_ahead(plan: Plan, customer: Customer, event: AnyEvent) -> Facts:
 def _try_all(book: Rulebook, customer: Customer, at: int, out: list[Decision]) -> None:
     """Try every wait whose instant has come, in the order of S23."""
     waits = customer.waits
-    ripe = [key for key, wait in waits.items() if wait.wake <= at]
+    ripe = []
+    for key, waiting in waits.items():  # a comprehension would be a call
+        if waiting.wake <= at:
+            ripe.append(key)
     if len(ripe) > 1:
-        ripe.sort(key=lambda key: _turn(book, waits[key]))
+        _sort_by_turn(book, waits, ripe)
     for key in ripe:
         wait = waits.get(key)
         if wait is not None and wait.wake <= at:
@@ -181,9 +190,13 @@ def _try_all(book: Rulebook, customer: Customer, at: int, out: list[Decision]) -
     customer.wake = earliest(customer)
 
 
-def _turn(book: Rulebook, wait: Wait) -> tuple[int, int, str, str, str]:
-    rule = book.rules.get(wait.rule)
-    return (-rule.priority if rule else 0, wait.due, wait.rule, wait.identity or "", wait.slot or "")
+def _sort_by_turn(book: Rulebook, waits: dict[str, Wait], keys: list[str]) -> None:
+    def turn(key: str) -> tuple[int, int, str, str, str]:
+        wait = waits[key]
+        rule = book.rules.get(wait.rule)
+        return (-rule.priority if rule else 0, wait.due, wait.rule, wait.identity or "", wait.slot or "")
+
+    keys.sort(key=turn)
 
 
 def _chain(book: Rulebook, customer: Customer, out: list[Decision], since: int = 0) -> None:

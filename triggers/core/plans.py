@@ -21,32 +21,39 @@ class Armer:
     """A when-rule, as an event of its trigger's type meets it.
 
     ``prefix`` is what the keys of its waits begin with; ``wait_ms`` and ``expires_ms`` are None where they depend on the
-    calendar; ``kill_types`` are the event types that cancel it.
+    calendar; ``kill_types`` are the event types that cancel it. ``plain`` says that every event of the type matches, and
+    that a wait is named by its identity alone.
     """
 
     __slots__ = (
         "each",
         "expires",
         "expires_ms",
+        "id",
         "kill_types",
         "per",
+        "plain",
         "predicate",
         "prefix",
         "restart",
         "rule",
         "seasonal",
         "wait_ms",
+        "when_key",
     )
 
     def __init__(self, rule: Rule, shop: Shop) -> None:
         assert rule.when is not None  # noqa: S101  an invariant: only when-rules arm
         self.rule = rule
+        self.id = rule.id
+        self.when_key = rule.when_key
         self.per = rule.when.per
         self.prefix = f"{rule.id}\0"
         self.predicate: Predicate | None = rule.when.where.predicate if rule.when.where else None
         self.restart = rule.when.again == "restart"
         self.each = rule.when.again == "each"
         self.seasonal = bool(rule.valid.start or rule.valid.end != NEVER or rule.during)
+        self.plain = self.predicate is None and not self.seasonal and not self.each
         self.kill_types = tuple({kind: None for unless in rule.unless for kind in unless.types})
         self.expires = rule.sending.expires or EXPIRES
         exact = shop.zone.fixed

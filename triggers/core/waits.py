@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from triggers.core.customer import Wait
+from triggers.core.customer import NO_WAITS, Wait
 from triggers.core.decisions import Armed, Ended, LateCancel, Reason
 from triggers.core.events import type_of
 from triggers.core.history import qualified
@@ -51,46 +51,59 @@ def earliest(customer: Customer) -> int:
 
 def arm(book: Rulebook, customer: Customer, armer: Armer, event: AnyEvent, now: int, out: list[Decision]) -> None:
     """Let a trigger begin a wait, or be absorbed by the one that waits already (S9, S10)."""
-    rule = armer.rule
-    if armer.predicate is not None and not armer.predicate(event, customer.facts, book.shop, now):
+    if not armer.plain and not _matches(book, customer, armer, event, now):
         return
-    at: int = event.at
-    if armer.seasonal and not in_season(rule, at):
-        return
-    if armer.per is None:
-        identity, key = None, rule.id
+    per = armer.per
+    if per is None:
+        identity, key = None, armer.id
     else:
-        identity = getattr(event, armer.per)
+        identity = getattr(event, per)
         key = f"{armer.prefix}{identity}"
     if armer.each:
-        key = wait_key(rule.id, identity, qualified(event))
-    waiting = customer.waits.get(key)
-    if waiting is not None:
-        _absorb(book, customer, armer, waiting, key, event, now, out)
+        key = wait_key(armer.id, identity, qualified(event))
+    waits = customer.waits
+    if key in waits:
+        _absorb(book, customer, armer, waits[key], key, event, now, out)
         return
     wait = begin(book, armer, identity, event, now)
     if book.narrates:
         out.append(Armed(customer.id, wait, now))
-    if customer.kept and _may_be_dead(customer, armer, at):
-        cancelling = killer(book, customer, rule, wait, event, now)
-        if cancelling is not None:
-            out.append(Ended(customer.id, wait, now, Reason.CANCELLED, type_of(cancelling)))
-            return
-    if customer.waits:
-        customer.waits[key] = wait
-    else:
+    if customer.kept and _is_dead(book, customer, armer, wait, event, now, out):
+        return
+    if waits is NO_WAITS:
         customer.waits = {key: wait}
+    else:
+        waits[key] = wait
     if wait.wake < customer.wake:  # noqa: PLR1730  min() takes longer
         customer.wake = wait.wake
 
 
+def _matches(book: Rulebook, customer: Customer, armer: Armer, event: AnyEvent, now: int) -> bool:
+    if armer.predicate is not None and not armer.predicate(event, customer.facts, book.shop, now):
+        return False
+    return not armer.seasonal or in_season(armer.rule, event.at)
+
+
+def _is_dead(
+    book: Rulebook, customer: Customer, armer: Armer, wait: Wait, event: AnyEvent, now: int, out: list[Decision]
+) -> bool:
+    """End a wait at its very beginning if what cancels it has arrived before."""
+    if not _may_be_dead(customer, armer, wait.anchor):
+        return False
+    cancelling = killer(book, customer, armer.rule, wait, event, now)
+    if cancelling is None:
+        return False
+    out.append(Ended(customer.id, wait, now, Reason.CANCELLED, type_of(cancelling)))
+    return True
+
+
 def begin(book: Rulebook, armer: Armer, identity: str | None, event: AnyEvent, now: int) -> Wait:
     """Make the wait that a trigger begins: anchor, due and expiry follow from it (S9, S15, S18)."""
-    rule, at = armer.rule, event.at
-    due = at + armer.wait_ms if armer.wait_ms is not None else book.shop.zone.add(at, rule.wait)
-    expiry = due + armer.expires_ms if armer.expires_ms is not None else book.shop.zone.add(due, armer.expires)
+    at, wait_ms, expires_ms = event.at, armer.wait_ms, armer.expires_ms
+    due = at + wait_ms if wait_ms is not None else book.shop.zone.add(at, armer.rule.wait)
+    expiry = due + expires_ms if expires_ms is not None else book.shop.zone.add(due, armer.expires)
     wake = due + book.settle
-    return Wait(rule.id, identity, at, due, wake if wake > now else now, expiry, event, None, "", rule.when_key)  # noqa: FURB136  max() takes longer
+    return Wait(armer.id, identity, at, due, wake if wake > now else now, expiry, event, None, "", armer.when_key)  # noqa: FURB136  max() takes longer
 
 
 def expiry_of(book: Rulebook, rule: Rule, wait: Wait) -> int:

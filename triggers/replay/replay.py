@@ -36,50 +36,68 @@ class Replay:
         self.ledger = Ledger()
         self.wakes = Wakes()
         self._wanted: dict[str, int] = {}  # the earliest entry in wakes of each customer
+        self._idle = _idle(rulebook)
         self._notes = rulebook.shares or any(rule.waves for rule in rulebook.rules.values())
 
     def play(self, events: Iterable[AnyEvent]) -> None:
         """Handle events in ascending order of received_at (an integer), letting timers act between them."""
-        book, customers, take = self.rulebook, self.customers, self.take
-        in_order, sudden = self.in_order, not book.lateness
-        idle = {cls for cls, plan in book.plans.items() if plan.idle and not book.has_slots}
+        if self.in_order:
+            self._play_in_order(events)
+        else:
+            self._play_customers(events)
+
+    def _play_in_order(self, events: Iterable[AnyEvent]) -> None:
+        """Let every timer act before the next event, whoever's it is."""
+        for event in events:
+            if event.__class__ in self._idle:
+                continue
+            now: int = event.received_at  # type: ignore[assignment]  # the reader stamps every event
+            alone = now != self.clock
+            if alone:
+                self._act_before(now)
+            customer = self.customer(event.customer)
+            out = advance(self.rulebook, customer, now) if customer.wake < now else []
+            self._handle(customer, event, out, alone=alone)
+            if out:
+                self._hand_over(out)
+            if customer.wake < NEVER:  # a wait may have begun without a word
+                self._want(customer)
+
+    def _play_customers(self, events: Iterable[AnyEvent]) -> None:
+        """Let a customer's timers act before the customer's next event: they do not show elsewhere before that."""
+        book, customers, take, idle = self.rulebook, self.customers, self.take, self._idle
         for event in events:
             if event.__class__ in idle:
                 continue
             now: int = event.received_at  # type: ignore[assignment]  # the reader stamps every event
-            again = now == self.clock
-            if not again:
-                if in_order:
-                    self._act_before(now)
-                self.clock = now
+            alone, self.clock = now != self.clock, now
             customer = customers.get(event.customer)
             if customer is None:
                 customer = self.customer(event.customer)
             out = advance(book, customer, now) if customer.wake < now else []
-            if sudden:
-                self._handle_sudden(customer, event, now, out, again=again)
-            else:
+            if alone:  # as _handle does, without a call
+                self._instant = [event]
                 handle(book, customer, event, now, out)
-            if in_order:
-                if out:
-                    self._hand_over(out)
-                if customer.wake < NEVER:  # a wait may have begun without a word
-                    self._want(customer)
             else:
+                self._handle(customer, event, out, alone=False)
+            if out:
                 for decision in out:
                     take(decision)
 
-    def _handle_sudden(
-        self, customer: Customer, event: AnyEvent, now: int, out: list[Decision], *, again: bool
-    ) -> None:
-        """Handle an event of a log without late ones: only what arrived at its own instant can be its double or cancel it.
-
-        Nothing is kept for what cannot come, so the customer is lent the other events of the instant.
-        """
-        if not again:
+    def _handle(self, customer: Customer, event: AnyEvent, out: list[Decision], *, alone: bool) -> None:
+        """Handle an event at the clock's instant, at which it is alone so far, or not."""
+        if alone:
             self._instant = [event]
-            handle(self.rulebook, customer, event, now, out)
+        elif not self.rulebook.lateness:
+            self._handle_together(customer, event, out)
             return
+        handle(self.rulebook, customer, event, self.clock, out)
+
+    def _handle_together(self, customer: Customer, event: AnyEvent, out: list[Decision]) -> None:
+        """Handle one of several events of an instant, in a log without late ones.
+
+        Only they can be its doubles or cancel it. Nothing is kept for what cannot come, so the customer is lent them.
+        """
         others = [other for other in self._instant if other.customer == customer.id]
         if any(other.id == event.id and other.source == event.source for other in others):
             return
@@ -91,7 +109,7 @@ class Replay:
                 lent.setdefault(plan.type, []).append(other)
         if lent:
             customer.kept = customer.kept | lent
-        handle(self.rulebook, customer, event, now, out)
+        handle(self.rulebook, customer, event, self.clock, out)
         if lent:
             customer.kept = {kind: kept for kind, kept in customer.kept.items() if kind not in lent}
 
@@ -121,6 +139,7 @@ class Replay:
     def change(self, rulebook: Rulebook) -> None:
         """Switch to an edited set of rules at the clock's instant."""
         self.rulebook = rulebook
+        self._idle = _idle(rulebook)
         self._notes = rulebook.shares or any(rule.waves for rule in rulebook.rules.values())
         for old, new in rulebook.renamed.items():
             self.ledger.rename(old, new)
@@ -180,6 +199,11 @@ class Replay:
         if wake < NEVER and wake < self._wanted.get(customer.id, NEVER):
             self._wanted[customer.id] = wake
             self.wakes.add(wake, customer.id)
+
+
+def _idle(book: Rulebook) -> set[type[AnyEvent]]:
+    """List the event types that nothing comes of: with slots there are none, since every event makes its customer known."""
+    return {cls for cls, plan in book.plans.items() if plan.idle and not book.has_slots}  # type: ignore[misc]
 
 
 def _turn(ask: Ask) -> tuple[int, int, int, str, str, str]:
