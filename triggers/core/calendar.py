@@ -52,13 +52,14 @@ class Calendar:
 
 def _slot_of(rule: Rule, after: int) -> int:
     """Find a rule's first slot after an instant, in its validity and periods, not before it was loaded (S31)."""
-    after = max(after, rule.since - 1)
+    after = max(after, rule.since - 1, rule.valid.start - 1)
+    ends = min(rule.valid.end, max((period.end for period in rule.during), default=NEVER))
     while True:
         if rule.waves is not None:
             found = min((wave.slot for wave in rule.waves.waves if wave.slot > after), default=None)
         else:
             found = rule.schedule.next_after(after) if rule.schedule else None
-        if found is None or found >= rule.valid.end:
+        if found is None or found >= ends:
             return NEVER
         if in_season(rule, found):
             return found
