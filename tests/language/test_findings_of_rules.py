@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from triggers.language.findings import Finding
+
 if TYPE_CHECKING:
     from conftest import Folder
 
@@ -354,3 +356,28 @@ class TestTexts:
         assert bool(said) is found
         assert all("promotions are of class marketing" in line for line in said)
         assert folder.rule(f"{WHEN}send: {{text: {text}}}\n").said() == []
+
+
+def test_a_file_full_of_aliases_is_refused_without_comparing_each_with_each(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = 0
+
+    def equal(one: Finding, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return one is other
+
+    monkeypatch.setattr(Finding, "__eq__", equal)
+    folder.file("r.yaml", f"a: &a [x]\nb: [{', '.join(['*a'] * 10_000)}]\n")
+    assert folder.said()[-1].endswith("more findings in this file")
+    assert compared < 1_000
+
+
+def test_a_message_with_a_huge_value_is_one_line_that_shows_both_ends(folder: Folder) -> None:
+    folder.rule(WHEN.replace("1d", '"' + "9" * 5_000 + '\\n\\ed"') + SEND)
+    (said,) = folder.said()
+    assert said.startswith("7:7: error: '9999")
+    assert said.endswith(" is not a duration; write 30min, 12h, 3d, 2w, 1 month, 1 year, or joined: 1d 12h")
+    assert len(said) < 700
+    assert said.isprintable()

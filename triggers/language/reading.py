@@ -20,26 +20,27 @@ Model = TypeVar("Model", bound=BaseModel)
 _ROUNDS = 12
 """How often the wrong parts of a file are put aside to look at the rest; each round goes one level up at most."""
 
+_ENDS = 300
+"""How much of a long message is shown of its start and of its end: a value that is quoted in it may be a page."""
+
 _FREE = ("edit", "shop", "history", "feed", "customers")
 """Keys of tests whose values may be null."""
 
 
 class Reading:
-    """The findings of one file as they come up; ``document`` is None for a file that cannot be read at all."""
+    """The findings of one file as they come up, each once; ``document`` is None for a file that cannot be read."""
 
     def __init__(self, path: str, document: Document | None = None) -> None:
         self.path = path
         self.document = document
-        self.findings: list[Finding] = []
+        self.findings: dict[Finding, None] = {}
         self.faulty = False
 
     def report(self, places: Places, offset: int, message: str, severity: str = "error") -> None:
         """Add a finding at an offset of the source."""
         self.faulty = self.faulty or severity == "error"
         line, column = places.at(offset)
-        finding = Finding(self.path, line, column, severity, message)
-        if finding not in self.findings:
-            self.findings.append(finding)
+        self.findings[Finding(self.path, line, column, severity, _line(message))] = None
 
     def error(self, path: Path, message: str, index: int | None = None) -> None:
         """Add an error at the value of a path, or at a character of its text."""
@@ -88,6 +89,12 @@ class Reading:
     def _document(self) -> Document:
         assert self.document is not None  # noqa: S101  what was not read has no values
         return self.document
+
+
+def _line(message: str) -> str:
+    """Make one line of a message that may quote what somebody wrote."""
+    whole = message if len(message) <= 2 * _ENDS else f"{message[:_ENDS]} … {message[-_ENDS:]}"
+    return whole if whole.isprintable() else "".join(each if each.isprintable() else " " for each in whole)
 
 
 def validated(reading: Reading, model: type[Model], fill: Mapping[str, Any]) -> Model | None:
