@@ -20,9 +20,9 @@ from triggers.replay.sorting import SortedLines, room
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-MOST: Final = 64
+MOST: Final = 128
 """How many groups there are at most."""
-GROUP_BYTES: Final = 4 * 1024 * 1024
+GROUP_BYTES: Final = 3 * 512 * 1024
 """How much of a log, in bytes of JSON, makes a group."""
 IN_HAND: Final = 4_096
 """How many events are dealt out before they are written."""
