@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 def move_over(book: Rulebook, customer: Customer, now: int, out: list[Decision]) -> None:
     """Let every wait of a customer go on, move or end under an edited set of rules.
 
-    A question that is open is void: its wait tries again under the rules of now, and its answer finds nobody.
+    A question that is open is void: its wait tries again under the rules of now, and its answer finds nobody. Slots
+    before the edit are over: those of the rules until then were opened, others are of the past (S31).
     """
     customer.asking = None
+    customer.opened = max(customer.opened, now - 1)
     for key, wait in list(customer.waits.items()):
         if customer.waits.get(key) is not wait:
             continue  # it has become one with another
