@@ -86,9 +86,9 @@ class Driver(Replay):
             self.ledger.rename(old, new)
         for name in list(self._shelf):
             customer = self.customers[name]
-            if customer.waits or (rulebook.renamed and customer.sends):  # limits move with the name, too (S39)
-                self._hand_over(reconcile(rulebook, customer, self.clock))
-                self._want(customer)
+            # Also those who wait for nothing: limits move with a rule's name (S39), and slots of the past stay shut (S31).
+            self._hand_over(reconcile(rulebook, customer, self.clock))
+            self._want(customer)
         self._commit()
 
     def next_wake(self) -> int:
