@@ -1,20 +1,24 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from running import SAMPLE_RULES
 
+import triggers.store.customers
 from triggers.clock import FastClock
 from triggers.core.decisions import Ask, Decision, Send
+from triggers.core.history import qualified
 from triggers.core.intake import decode_many
 from triggers.core.rulebook import Rulebook
+from triggers.core.times import Duration
 from triggers.drivers.embedded.driver import Driver, Outcome
 from triggers.language import load
 from triggers.replay.log import Log
 from triggers.replay.replay import Replay
-from triggers.store.customers import all_ids, load_customer
+from triggers.store.customers import LONG_PAST, all_ids, load_customer
 from triggers.store.database import Connection, connect_reader, open_database
 from triggers.store.event_log import Arrival, EventLog
 from triggers.store.outbox import commands
@@ -25,7 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from triggers.core.customer import Customer
     from triggers.core.ledger import Ledger
+
+START = 1_788_000_000_000
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +102,11 @@ def play(
     return driver
 
 
+def all_customers(reader: Connection) -> dict[str, Customer]:
+    found = (load_customer(reader, name) for some in all_ids(reader) for name in some)
+    return {customer.id: customer for customer in found if customer is not None}
+
+
 def sends(reader: Connection) -> dict[str, Send]:
     return {send.id: send for _, send in commands(reader)}
 
@@ -124,8 +136,89 @@ def test_with_few_customers_in_memory_it_decides_the_same(
     assert not any(isinstance(decision, Ask) for outcome in outcomes for decision, _ in outcome.decisions)
 
 
+def test_the_past_of_customers_that_is_not_in_their_rows_comes_back_from_the_log(
+    book: Rulebook,
+    writer: Writer,
+    reader: Connection,
+    arrivals: list[tuple[Arrival, int]],
+    expected: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(triggers.store.customers, "LONG_PAST", 1)
+    driver = play(book, writer, reader, arrivals, customers_in_memory=7)
+    assert sends(reader) == expected[0]
+    assert driver.ledger == expected[2]
+    orders = 0
+    for name, customer in expected[1].items():
+        again = load_customer(reader, name)
+        assert again is not None
+        assert (again.kept, again.facts, again.sends) == (customer.kept, customer.facts, customer.sends)
+        assert set(again.seen) >= {qualified(event) for events in customer.kept.values() for event in events}
+        orders = max(orders, len(again.facts.orders))
+    assert orders > 1
+
+
+def test_a_customer_with_a_long_past_is_written_as_fast_as_one_without(
+    book: Rulebook, writer: Writer, reader: Connection
+) -> None:
+    clock = FastClock(START, 0)
+    log = EventLog(writer, clock.now)
+    driver = driver_of(book, writer, reader, log, clock)
+    written: list[int] = []
+    for start in range(0, 3 * LONG_PAST, 50):
+        kinds = ("store.visited", "order.paid")
+        bodies = [
+            b'{"id":"e%d","type":"%s","customer":"guest","at":%d,"order_id":"o%d","amount":9}'
+            % (number, kinds[number % 2].encode(), START - 9_999 + number, number)
+            for number in range(start, start + 50)
+        ]
+        events = decode_many(bodies)
+        log.append([Arrival(body, event, "test") for body, event in zip(bodies, events, strict=True)]).result(10)
+        while driver.turn():
+            pass
+        written.append(reader.execute("SELECT length(state) FROM customers").fetchone()[0])
+    assert max(written) < 200 * LONG_PAST
+    assert written[-1] < 2_000
+    again = load_customer(reader, "guest")
+    assert again is not None
+    assert sum(map(len, again.kept.values())) == 3 * LONG_PAST
+    assert len(again.facts.orders) == again.facts.orders_paid == 3 * LONG_PAST / 2
+
+
 class PowerCut(Exception):  # noqa: N818  the name reads as the sentence
     """The process dies after a commit."""
+
+
+def test_killed_while_customers_are_moved_over_to_edited_rules_the_rest_are_moved_over_at_the_next_start(
+    book: Rulebook, writer: Writer, reader: Connection, arrivals: list[tuple[Arrival, int]]
+) -> None:
+    play(book, writer, reader, arrivals[:1_000])
+    before = {name: customer.waits for name, customer in all_customers(reader).items() if customer.waits}
+    longer = Duration(days=30)
+    edited = Rulebook(
+        [replace(rule, wait=longer) for rule in book.rules.values()], book.shop, revision="edited", keep_all=True
+    )
+    clock = FastClock(arrivals[999][1], 0)
+    log = EventLog(writer, clock.now)
+
+    def cut(_outcome: Outcome) -> None:
+        raise PowerCut
+
+    first = driver_of(edited, writer, reader, log, clock, told=cut, customers_in_memory=5)
+    assert not first.settled
+    with pytest.raises(PowerCut):
+        first.change(edited)
+    second = driver_of(edited, writer, reader, log, clock, customers_in_memory=5)
+    assert not second.settled
+    second.change(edited)
+    assert second.settled
+    after = all_customers(reader)
+    waits = [(name, key) for name, waits in before.items() for key in waits if not waits[key].slot]
+    assert len(waits) > 20
+    for name, key in waits:
+        wait = after[name].waits[key]
+        assert wait.due == book.shop.zone.add(wait.anchor, longer)
+    assert driver_of(edited, writer, reader, log, clock).settled
 
 
 @pytest.mark.parametrize(("in_memory", "every", "least"), [(40, 4, 15), (10_000, 1, 6)])

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from triggers.core.customer import Customer, Wait
+from triggers.core.customer import Customer, Facts, Wait
 from triggers.core.decisions import Armed, Ended, LateCancel, Postponed, Reason
 from triggers.core.times import DAY, NEVER
 from triggers.store.customers import all_ids, encode, load_customer, load_customers, save_customers, waking
@@ -60,10 +60,10 @@ def test_a_rule_that_comes_back_within_a_day_goes_on_and_later_is_a_new_one(
 
 def test_customers_come_back_as_they_were(store: Connection) -> None:
     first, second, idle = Customer(id="a", wake=NOW), Customer(id="b", wake=NOW + 1), Customer(id="c")
-    first.facts.name = "李雷"
-    save_customers(store, map(encode, (first, second, idle)))
+    first.facts = Facts(name="李雷")
+    save_customers(store, [encode(each, 0) for each in (first, second, idle)])
     second.wake = NOW + 9
-    save_customers(store, [encode(second)])
+    save_customers(store, [encode(second, 0)])
     assert load_customer(store, "a") == first
     assert load_customer(store, "x") is None
     assert sorted(load_customers(store, ["b", "x", "c"]), key=lambda each: each.id) == [second, idle]

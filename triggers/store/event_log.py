@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import msgspec
 
@@ -11,12 +11,14 @@ from triggers.core.intake import MAX_AHEAD, Malformed, decode, decode_many, stam
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
+    from triggers.core.events import AnyEvent
     from triggers.store.writer import Writer
 
 _KEPT_LETTER = 5_000_000
+_ROWS_AT_ONCE = 5_000
 
 
 class Arrival(NamedTuple):
@@ -141,9 +143,7 @@ def _seen_before(connection: sqlite3.Connection, arrival: Arrival, event: Event,
         "SELECT body FROM events WHERE source = ? AND id = ?", (event.source, event.id)
     ).fetchone()
     known = decode(body, far_future_ok=True)
-    if isinstance(known, Event) and msgspec.structs.replace(known, received_at=None) == msgspec.structs.replace(
-        event, received_at=None
-    ):
+    if isinstance(known, Event) and _unstamped(known) == _unstamped(event):
         return Entry("duplicate", event.id)
     message = f"an event {event.id!r} of source {event.source!r} with other content is in the log; the first one counts"
     bury(connection, arrival, "conflict", message, stamp)
@@ -177,6 +177,17 @@ def events_of(connection: sqlite3.Connection, customer: str, limit: int = 10_000
         "SELECT seq, received_at, body FROM events WHERE customer = ? ORDER BY seq DESC LIMIT ?", (customer, limit)
     ).fetchall()
     return _logged(rows[::-1])
+
+
+def events_up_to(connection: sqlite3.Connection, customer: str, seq: int) -> Iterator[AnyEvent]:
+    """Go through the events of one customer up to a place in the log, in the order of arrival, each stamped."""
+    after = 0
+    while rows := connection.execute(
+        "SELECT seq, received_at, body FROM events WHERE customer = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+        (customer, after, seq, _ROWS_AT_ONCE),
+    ).fetchall():
+        yield from (cast("AnyEvent", logged.event) for logged in _logged(rows))
+        after = rows[-1][0]
 
 
 def _logged(rows: list[tuple[int, int, bytes]]) -> list[Logged]:

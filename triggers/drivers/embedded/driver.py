@@ -69,6 +69,7 @@ class Driver(Replay):
         self.customers = self._shelf = Shelf(reader, customers_in_memory, self._spill)
         self.position = self._applied = progress.position
         self._committed_clock = self.clock
+        self._revision = progress.revision or rulebook.revision
         self.idle = False
         self._made: list[tuple[Decision, str | None]] = []
         self._ledger_kept = progress.ledger
@@ -78,8 +79,16 @@ class Driver(Replay):
             self._wanted[name] = wake
             self.wakes.add(wake, name)
 
+    @property
+    def settled(self) -> bool:
+        """Whether all customers have been moved over to the rules at hand."""
+        return self._revision == self.rulebook.revision
+
     def change(self, rulebook: Rulebook) -> None:
-        """Move all customers over to an edited set of rules at the clock's instant, and commit."""
+        """Move all customers over to an edited set of rules at the clock's instant, and commit.
+
+        The store goes on naming the old set until the last customer has been moved, so a crash in between begins anew.
+        """
         self.rulebook = rulebook
         self._notes = rulebook.shares or any(rule.waves for rule in rulebook.rules.values())
         for old, new in rulebook.renamed.items():
@@ -89,6 +98,7 @@ class Driver(Replay):
             # Also those who wait for nothing: limits move with a rule's name (S39), and slots of the past stay shut (S31).
             self._hand_over(reconcile(rulebook, customer, self.clock))
             self._want(customer)
+        self._revision = rulebook.revision
         self._commit()
 
     def next_wake(self) -> int:
@@ -137,7 +147,7 @@ class Driver(Replay):
         self._committed_clock = self.clock
 
     def _save(self, clock: int) -> None:
-        rows, made, revision = self._shelf.encoded(), self._made, self.rulebook.revision
+        rows, made, revision = self._shelf.encoded(self._applied), self._made, self.rulebook.revision
         decided = [row for decision, _ in made if (row := row_of(decision, revision)) is not None]
         commands = [
             Command(decision, phone)
@@ -146,7 +156,7 @@ class Driver(Replay):
         ]
         ledger = msgspec.msgpack.encode(self.ledger) if self._notes else None
         changed = None if ledger == self._ledger_kept else ledger
-        progress = Progress(self._applied, clock, changed, revision)
+        progress = Progress(self._applied, clock, changed, self._revision)
         now = self._now()
 
         def work(connection: Connection) -> int:

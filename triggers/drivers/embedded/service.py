@@ -99,7 +99,6 @@ class Service:
         self._dispatcher = Dispatcher(
             self._writer, ConsoleGateway(self._show, book.shop.zone), now=wall_ms, moved=self._moved
         )
-        self._reconciles = progress.revision not in ("", book.revision)
 
     def _make_clock(self, progress: Progress) -> FastClock | WallClock:
         settings = self.settings
@@ -221,7 +220,7 @@ class Service:
     # The engine's thread
 
     def _decide(self) -> None:
-        if self._reconciles:
+        if not self._driver.settled:
             self._driver.change(self._driver.rulebook)
         while not self._stopping.is_set():
             self._wake.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from triggers.core.customer import Customer
@@ -68,9 +69,9 @@ class Shelf(dict[str, Customer]):
         for customer in load_customers(self._reader, missing) if missing else ():
             self._keep(customer)
 
-    def encoded(self) -> list[tuple[str, int, bytes]]:
-        """Turn the touched customers into rows for the store."""
-        return [encode(super(Shelf, self).__getitem__(name)) for name in self.touched]
+    def encoded(self, position: int) -> list[tuple[str, int, bytes]]:
+        """Turn the touched customers into rows for the store, as they are after the event at ``position``."""
+        return [encode(super(Shelf, self).__getitem__(name), position) for name in self.touched]
 
     def put_back(self) -> None:
         """Note that the touched ones are in the store, and forget the least recently touched over the limit."""
@@ -80,7 +81,7 @@ class Shelf(dict[str, Customer]):
             (self._asking.discard if customer.asking is None else self._asking.add)(name)
         self.touched.clear()
         self._begun.clear()
-        for name in list(dict.keys(self))[: max(0, len(self) - self._limit)]:
+        for name in list(islice(dict.keys(self), max(0, len(self) - self._limit))):
             del self[name]
 
     def _keep(self, customer: Customer) -> None:
