@@ -11,6 +11,7 @@ from itertools import chain
 from operator import attrgetter
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Final, Self
+from zlib import crc32
 
 import msgspec
 
@@ -67,7 +68,7 @@ class Groups:
         number = len(self._files)
         takers = [hand.append for hand in self._hands]
         for event in events:
-            takers[hash(event.customer) % number](event)  # who shares a group with whom does not show
+            takers[crc32(event.customer.encode()) % number](event)  # the same groups in every run
         self._in_hand += len(events)
         if self._in_hand >= IN_HAND:
             self._write()
