@@ -136,7 +136,7 @@ def test_an_id_of_invisible_characters_is_no_error() -> None:
 
 
 def test_a_gap_without_value_and_default_is_an_error_of_the_code() -> None:
-    with pytest.raises(KeyError, match="customer.name"):
+    with pytest.raises(KeyError, match=r"customer\.name"):
         fill((Placeholder("customer", "name"),), {})
 
 
