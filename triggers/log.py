@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from triggers.errors import TriggersError
+
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
+
+_FRAMES = 12
 
 _SHOWN_HEAD = 6
 _SHOWN_TAIL = 4
@@ -43,17 +49,40 @@ def set_up(form: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _hide,
-            structlog.processors.format_exc_info,
+            _tell_fault,
             last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    logging.basicConfig(handlers=[_Others(logging.WARNING)], force=True)
+
+
+class _Others(logging.Handler):
+    """Brings the lines of libraries into the same form: one line each, without what a stranger sent."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand a line on: its first words, and the kind of the fault."""
+        words = printable(record.getMessage().partition("\n")[0])
+        fault = record.exc_info[1] if record.exc_info else None
+        structlog.get_logger().log(record.levelno, words, by=record.name, exc_info=fault)
 
 
 def _hide(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Take out what no log may hold, whoever passed it."""
     for key in _SECRET & fields.keys():
         fields[key] = mask_phone(str(fields[key])) if key == "phone" else "***"
+    return fields
+
+
+def _tell_fault(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Tell the kind of a fault and where it arose; its words only if they are ours or the system's, not data."""
+    fault = fields.pop("exc_info", None)
+    if fault is True:
+        fault = sys.exc_info()[1]
+    if isinstance(fault, BaseException):
+        fields["error"] = f"{fault}" if isinstance(fault, TriggersError | OSError) else type(fault).__name__
+        frames = traceback.extract_tb(fault.__traceback__)[-_FRAMES:]
+        fields["at"] = [f"{PurePath(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
     return fields

@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     max_body: int = Field(default=5_000_000, ge=1_000)
     max_events_in_body: int = Field(default=20_000, ge=1)
     max_bodies_waiting: int = Field(default=200, ge=1)
+    max_events_waiting: int = Field(default=100_000, ge=1)
     max_customers_in_memory: int = Field(default=20_000, ge=1)
 
     @property

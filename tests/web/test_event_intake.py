@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import gzip
 import json
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -54,7 +56,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
 async def client(engine: Engine) -> AsyncIterator[Client]:
     registry = CollectorRegistry()
     Gauge("answers", "for the test", registry=registry).set(42)
-    face = Face(engine, registry, max_body=300_000, max_events=100)
+    face = Face(engine, registry, max_body=300_000, max_events=100, read_timeout_s=0.2)
     async with TestClient(TestServer(face.application())) as client:
         yield client
 
@@ -175,3 +177,43 @@ async def test_a_fault_inside_is_an_answer_too(client: Client, engine: Engine, m
     monkeypatch.setattr(engine, "ingest", broken)
     status, answer = await post(client, event("a"))
     assert (status, answer) == (500, {"error": "this failed inside; the log says why"})
+
+
+async def test_a_body_that_is_not_what_its_encoding_says_is_the_senders_fault(client: Client) -> None:
+    status, answer = await post(client, b"these are no bytes of gzip", **{"Content-Encoding": "gzip"})
+    assert status == 400
+    assert "Content-Encoding" in answer["error"]
+
+
+async def test_a_gzipped_body_is_understood_and_may_not_unpack_to_more_than_a_body(client: Client) -> None:
+    packed = gzip.compress(json.dumps([event("a"), event("b")]).encode())
+    status, answer = await post(client, packed, **{"Content-Encoding": "gzip"})
+    assert (status, answer["accepted"]) == (200, 2)
+    status, answer = await post(client, gzip.compress(b" " * 50_000_000), **{"Content-Encoding": "gzip"})
+    assert status == 413
+
+
+async def test_a_sender_who_stops_in_the_middle_of_a_body_is_not_waited_for(client: Client) -> None:
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    try:
+        writer.write(b"POST /v1/events HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{")
+        answer = await asyncio.wait_for(reader.readline(), 5)
+    finally:
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert (await post(client, event("a")))[0] == 200
+
+
+async def test_what_is_read_while_too_much_comes_to_wait_is_turned_away(client: Client, engine: Engine) -> None:
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    body = json.dumps(event("a")).encode()
+    try:
+        head = f"POST /v1/events HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body[:5])
+        await asyncio.sleep(0.05)
+        engine.busy = True
+        writer.write(body[5:])
+        answer = await asyncio.wait_for(reader.read(), 5)
+    finally:
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 503 ")

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 RETRY_AFTER_S = 1
+READ_TIMEOUT_S = 30.0
+"""How long a sender may take for a body."""
+
 RESULTS = ("accepted", "duplicate", "conflict", "rejected")
+
+_TOLD_HEADERS = ("Allow", "Connection", "Retry-After")
 
 _log = structlog.get_logger("web")
 _encoder = msgspec.json.Encoder()
@@ -50,11 +55,20 @@ class Engine(Protocol):
 class Face:
     """The routes. Bodies are at most ``max_body`` bytes and hold at most ``max_events`` events."""
 
-    def __init__(self, engine: Engine, registry: CollectorRegistry, *, max_body: int, max_events: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        registry: CollectorRegistry,
+        *,
+        max_body: int,
+        max_events: int,
+        read_timeout_s: float = READ_TIMEOUT_S,
+    ) -> None:
         self._engine = engine
         self._registry = registry
         self._max_body = max_body
         self._max_events = max_events
+        self._read_timeout_s = read_timeout_s
 
     def application(self) -> web.Application:
         """Make the application to serve."""
@@ -67,13 +81,13 @@ class Face:
     async def take_events(self, request: web.Request) -> web.Response:
         """Log the events of a body and answer when they are on the disk, one result an event.
 
-        200: at least one was taken, or had been before. 422: none was. 413: too large or too many. 503: too busy.
+        200: at least one was taken, or had been before. 422: none was. 400: empty, or not what its encoding says.
+        408: too slow. 413: too large or too many. 503: too busy.
         """
         if "ce-specversion" in request.headers:
             return refusal(415, "binary CloudEvents are not understood; send the envelope as JSON (structured mode)")
-        if self._engine.busy:
-            return refusal(503, "too much is waiting to be written; try again", {"Retry-After": str(RETRY_AFTER_S)})
-        bodies = split(await request.read(), request.content_type, self._max_events)
+        body = await self._read(request)
+        bodies = split(body, request.content_type, self._max_events)
         if isinstance(bodies, TooMany):
             return refusal(413, f"a body holds at most {bodies.limit} events; send several")
         if not bodies:
@@ -84,6 +98,22 @@ class Face:
         entries = await asyncio.wrap_future(self._engine.ingest(arrivals))
         return _answer(entries)
 
+    async def _read(self, request: web.Request) -> bytes:
+        if self._engine.busy:
+            raise _too_busy()
+        try:
+            async with asyncio.timeout(self._read_timeout_s):
+                body = await request.read()
+        except TimeoutError:
+            reason = f"the body did not come within {self._read_timeout_s:g} s"
+            raise web.HTTPRequestTimeout(reason=reason, headers={"Connection": "close"}) from None
+        except web.RequestPayloadError as error:
+            reason = "the body is not what its Content-Encoding or Transfer-Encoding says"
+            raise web.HTTPBadRequest(reason=reason) from error
+        if self._engine.busy:  # others were read meanwhile
+            raise _too_busy()
+        return body
+
     async def healthz(self, _request: web.Request) -> web.Response:
         """Tell whether the service works, and how far it has come."""
         health = self._engine.health()
@@ -93,6 +123,12 @@ class Face:
         """Give the numbers in the form that Prometheus reads."""
         self._engine.health()  # brings the gauges up to date
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _too_busy() -> web.HTTPServiceUnavailable:
+    return web.HTTPServiceUnavailable(
+        reason="too much is waiting to be written; try again", headers={"Retry-After": str(RETRY_AFTER_S)}
+    )
 
 
 def _answer(entries: list[Entry]) -> web.Response:
@@ -123,11 +159,11 @@ async def _in_json(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.HTTPRequestEntityTooLarge as error:
         return refusal(413, f"the body is too large: {error.text}")
     except web.HTTPException as error:
-        return refusal(error.status, error.reason, {k: v for k, v in error.headers.items() if k == "Allow"})
+        return refusal(error.status, error.reason, {k: v for k, v in error.headers.items() if k in _TOLD_HEADERS})
     except ServiceUnusable as error:
         return refusal(503, str(error))
     except ConnectionResetError:
-        raise
+        return refusal(400, "the connection was lost")  # nobody reads it
     except Exception:  # noqa: BLE001  one bad request stops nothing else
         _log.exception("a request failed", path=request.path)
         return refusal(500, "this failed inside; the log says why")

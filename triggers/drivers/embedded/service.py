@@ -58,6 +58,8 @@ class Service:
         self._fault: BaseException | None = None
         self._stopping = threading.Event()
         self._wake = threading.Event()
+        self._counting = threading.Lock()
+        self._events_waiting = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = asyncio.Event()
         with ExitStack() as opened:
@@ -254,13 +256,27 @@ class Service:
     @property
     def busy(self) -> bool:
         """Whether more is waiting to be written than should be."""
-        return self._writer.waiting >= self.settings.max_bodies_waiting
+        settings = self.settings
+        return (
+            self._writer.waiting >= settings.max_bodies_waiting or self._events_waiting >= settings.max_events_waiting
+        )
 
     def ingest(self, arrivals: Sequence[Arrival]) -> Future[list[Entry]]:
         """Log what came in; the answer comes when it is on the disk."""
+
+        def entered(done: Future[list[Entry]]) -> None:
+            self._count_waiting(-len(arrivals))
+            if not done.cancelled() and not done.exception():
+                self._arrived(done.result())
+
+        self._count_waiting(len(arrivals))
         future = self._log.append(arrivals)
-        future.add_done_callback(lambda done: None if done.exception() else self._arrived(done.result()))
+        future.add_done_callback(entered)
         return future
+
+    def _count_waiting(self, more: int) -> None:
+        with self._counting:
+            self._events_waiting += more
 
     def _arrived(self, entries: list[Entry]) -> None:
         for entry in entries:
