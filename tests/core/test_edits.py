@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-from typing import Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scenes import DAY, HOUR, MINUTE, START, book, event, rule, shop
 from stories import FREE, Story, arriving, wall
 
@@ -13,6 +17,9 @@ from triggers.core.customer import Customer
 from triggers.core.decisions import Ask, Ended, Released, Send, Verdict
 from triggers.core.engine import advance, answer, reconcile, step
 from triggers.core.ledger import Ledger
+
+if TYPE_CHECKING:
+    import random
 
 PAID = [{"event": "order.paid"}]
 NOON = {"text": "x", "window": ["10:00-12:00"]}
@@ -304,6 +311,44 @@ def test_all_that_is_edited_at_once_counts_at_once() -> None:
         "late": "expired",
         "good": "sent",
     }
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Any]:
+    made = []
+    for serial in range(draw(st.integers(1, 9))):
+        kind = draw(st.sampled_from(["order.created", "order.created", "order.paid", "favorite.added"]))
+        fields: dict[str, Any] = {}
+        if kind.startswith("order."):
+            fields = {"order_id": f"o{draw(st.integers(1, 2))}", "amount": Decimal(draw(st.sampled_from([10, 90])))}
+        made.append(event(kind, draw(st.integers(0, 4)) * HOUR, id=f"h{serial}", **fields))
+    return made
+
+
+@given(
+    histories(),
+    st.sampled_from(["ignore", "each"]),
+    st.sampled_from([(0, 0), (0, 1), (0, 2), (1, 2)]),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=250, deadline=None)
+def test_after_an_edit_that_only_narrows_it_is_as_if_the_rule_had_always_been_so(
+    history: list[Any], again: str, strictness: tuple[int, int], chance: random.Random
+) -> None:
+    unlesses: list[Any] = [None, PAID, [*PAID, {"event": "favorite.added", "match": "customer"}]]
+    before = book(waiting(when={"again": again}, unless=unlesses[strictness[0]], wait="20d"))
+    narrow = {"again": again, "where": "event.amount >= 50"}
+    after = book(waiting(when=narrow, unless=unlesses[strictness[1]], wait="30d"))
+    outcomes = []
+    for rules in (before, after):
+        customer, decisions = Customer(id="c1"), []
+        chance.shuffle(history)
+        for i, happened in enumerate(history):
+            decisions += step(rules, customer, copy.copy(happened), START + DAY + i)
+        decisions += reconcile(after, customer, START + 2 * DAY)
+        decisions += advance(after, customer, START + 60 * DAY)
+        outcomes.append(sorted((d.id, d.at) for d in decisions if isinstance(d, Send)))
+    assert outcomes[0] == outcomes[1]
 
 
 # A file that is gone, S36

@@ -159,6 +159,14 @@ def test_a_spread_slot_gives_everybody_a_time_of_their_own_that_stays_the_same()
     assert times["c0"] == 3_342_038  # golden: it must never change
 
 
+def test_those_whom_a_spread_moves_past_midnight_are_too_late_unless_expires_says_otherwise() -> None:
+    at = {"at": "2026-09-02 23:59", "spread": "10min"}
+    names = [f"c{i}" for i in range(50)]
+    for send, ends in ((FREE, {"sent", "expired"}), ({**FREE, "expires": "2h"}, {"sent"})):
+        story = Story(daily(schedule=at, send=send), pins=SPREAD).tell(*known(*names)).until(3 * DAY)
+        assert set(story.ends) == ends
+
+
 def test_settle_delays_slots_too() -> None:
     story = Story(daily(), settle=2 * MINUTE).tell(*known()).until(DAY)
     assert walls(story) == ["2026-09-02 10:02"]
