@@ -86,6 +86,19 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert process.returncode == 141
 
 
+@pytest.mark.parametrize("words", ["x", "x" * 100_000])  # written at the end, and in between
+def test_standard_output_on_a_full_disk_is_one_clear_error(words: str) -> None:
+    code = (
+        "import sys, click, triggers.cli as cli\n"
+        f"cli.LazyGroup.get_command = lambda *_: click.Command('replay', callback=lambda: click.echo({words!r}))\n"
+        "sys.exit(cli.main(['replay']))\n"
+    )
+    with open("/dev/full", "wb") as full:  # noqa: PTH123  a device, not a file
+        ran = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ran.stderr == "triggers: standard output cannot be written or read: No space left on device\n"
+    assert ran.returncode == 2
+
+
 def test_the_package_itself_runs() -> None:
     ran = subprocess.run([sys.executable, "-m", "triggers", "--version"], capture_output=True, text=True, check=True)
     assert __version__ in ran.stdout

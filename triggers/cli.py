@@ -76,7 +76,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return UNUSABLE
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has nowhere to go
-        return PIPE_CLOSED
+    except OSError as error:
+        return _out_of_reach(error)
     return status if isinstance(status, int) else 0
+
+
+def _out_of_reach(error: OSError) -> int:
+    """End after standard output failed; commands word the faults of their own files."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has nowhere to go
+    if isinstance(error, BrokenPipeError):
+        return PIPE_CLOSED
+    place = "standard output" if error.filename is None else error.filename
+    click.echo(f"triggers: {place} cannot be written or read: {error.strerror}", err=True)
+    return UNUSABLE

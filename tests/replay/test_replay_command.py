@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -306,6 +307,10 @@ def test_another_set_of_rules_is_compared(tmp_path: Path, capsys: pytest.Capture
         (["LOG", "--rules", "RULES", "--out", "/nowhere/x"], "/nowhere/x cannot be written: No such file"),
         (["LOG", "--rules", "RULES", "--out", "LOG"], "is a log to read; write to another file"),
         (["LOG", "--rules", "RULES", "--out", "x", "--decisions", "x"], "x is given for two outputs"),
+        (
+            ["LOG", "--rules", "RULES", "--from", "2026-09-02", "--until", "2026-09-01"],
+            "--from 2026-09-02 is after --until",
+        ),
         (["LOG", "--rules", "RULES", "--until", "soon"], "soon: not a time; write 2026-09-01"),
         (["LOG", "--rules", "FAULTY"], "pay.yaml:8:1: error: unknown key 'wiat'; did you mean 'wait'?"),
     ],
@@ -330,3 +335,21 @@ def test_what_cannot_be_used_is_one_clear_error(
 def test_an_empty_log_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert replay(log(tmp_path, []), "--rules", rules(tmp_path / "rules")) == 0
     assert capsys.readouterr().out.startswith("no event to play")
+
+
+def test_a_log_that_is_not_there_spoils_no_earlier_output(tmp_path: Path) -> None:
+    sends = tmp_path / "sends.jsonl"
+    sends.write_text("precious\n")
+    assert replay("nowhere.jsonl", "--rules", rules(tmp_path / "rules"), "--out", str(sends)) == 2
+    assert sends.read_text() == "precious\n"
+
+
+def test_a_pipe_is_read_as_a_file_is(tmp_path: Path) -> None:
+    plain, pipe, folder = log(tmp_path), tmp_path / "pipe", rules(tmp_path / "rules")
+    os.mkfifo(pipe)
+    writer = Thread(target=lambda: pipe.write_bytes(Path(plain).read_bytes()), daemon=True)
+    writer.start()
+    assert replay(str(pipe), "--rules", folder, "--out", str(tmp_path / "piped")) == 0
+    writer.join(10)
+    assert replay(plain, "--rules", folder, "--out", str(tmp_path / "read")) == 0
+    assert (tmp_path / "piped").read_bytes() == (tmp_path / "read").read_bytes() != b""

@@ -71,9 +71,12 @@ def command(
     other = _rulebook(against, order, drafts=drafts, narrates=False)[0] if against is not None else None
     zone = book.shop.zone
     stretch = Stretch(_instant(since, zone) or 0, _instant(until, zone))
+    if stretch.until is not None and stretch.until < stretch.since:
+        raise InputUnusable(f"--from {since} is after --until {until}")
     refuse_to_overwrite((out, decisions, rejected), logs)
+    log = Log(logs, order=order)  # before the outputs are opened: a log that is not there spoils none
     with shown(quiet=quiet) as report, Outputs(book, out, decisions, rejected) as outputs:
-        log = Log(logs, order=order, reject=outputs.reject)
+        log.reject = outputs.reject
         before = Sends() if other is not None else None
         played = play(log, book, stretch, outputs if before is None else Both(outputs, before), report)
         outputs.finish()

@@ -1,4 +1,4 @@
-"""A recorded log as bytes: plain or gzipped, a file or standard input, in chunks of whole lines."""
+"""A recorded log as bytes: plain or gzipped, a file, a pipe or standard input, in chunks of whole lines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BOM = b"\xef\xbb\xbf"
 class Source:
     """One log. ``name`` is for messages, ``size`` and ``position`` are bytes of the file, ``zipped`` tells gzip.
 
-    Standard input is kept in a temporary file first, since a log may have to be read more than once.
+    Standard input and pipes are kept in a temporary file first, since a log may have to be read more than once.
     """
 
     __slots__ = ("_spooled", "name", "path", "position", "size", "zipped")
@@ -37,13 +37,14 @@ class Source:
     def __init__(self, name: str) -> None:
         self._spooled: IO[bytes] | None = None
         self.name = "standard input" if name == STDIN else name
-        if name == STDIN:
-            self._spooled = _spool()
-            self.path = Path(self._spooled.name)
-        else:
-            self.path = Path(name)
+        self.path = Path(name)
         self.position = 0
         try:
+            if name == STDIN:
+                self._spool(sys.stdin.buffer)
+            elif self.path.is_fifo():
+                with self.path.open("rb") as pipe:
+                    self._spool(pipe)
             if self.path.is_dir():
                 raise InputUnusable(f"{name}: this is a folder; a log is a file of JSON lines")
             with self.path.open("rb") as file:
@@ -51,6 +52,17 @@ class Source:
             self.size = self.path.stat().st_size
         except OSError as error:
             raise InputUnusable(f"{name}: {os.strerror(error.errno or 0)}") from error
+
+    def _spool(self, stream: IO[bytes]) -> None:
+        """Copy what can be read only once to a temporary file, which goes when it is closed."""
+        try:
+            self._spooled = tempfile.NamedTemporaryFile(prefix="triggers-")  # noqa: SIM115  it lives as long as its source
+            copyfileobj(stream, self._spooled, CHUNK)
+            self._spooled.flush()
+        except OSError as error:
+            words = os.strerror(error.errno or 0)
+            raise OutputUnusable(f"{self.name} cannot be kept in {tempfile.gettempdir()}: {words}") from error
+        self.path = Path(self._spooled.name)
 
     def chunks(self) -> Iterator[bytes]:
         """Give the log in chunks of whole lines; InputUnusable where it cannot be read (any more)."""
@@ -92,15 +104,3 @@ class Source:
                     rest, skipping = b"", True
         if rest:
             yield rest
-
-
-def _spool() -> IO[bytes]:
-    """Copy standard input to a temporary file, which goes when it is closed."""
-    try:
-        spooled = tempfile.NamedTemporaryFile(prefix="triggers-")  # noqa: SIM115  it lives as long as its source
-        copyfileobj(sys.stdin.buffer, spooled, CHUNK)
-        spooled.flush()
-    except OSError as error:
-        words = os.strerror(error.errno or 0)
-        raise OutputUnusable(f"standard input cannot be kept in {tempfile.gettempdir()}: {words}") from error
-    return spooled
