@@ -164,6 +164,20 @@ def test_lines_that_are_no_events_are_said_in_plain_words_and_kept(
     ]
 
 
+def test_an_event_that_says_something_else_under_a_known_id_is_turned_away_and_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    double, other = order("2", 0, "order.created"), order("2", 60_000, "order.paid")
+    path = log(tmp_path, [*EVENTS[:2], double, other, *EVENTS[2:]])
+    kept = tmp_path / "kept.jsonl"
+    assert replay(path, "--rules", rules(tmp_path / "rules"), "--rejected", str(kept)) == 0
+    said = capsys.readouterr().out
+    assert "1 line could not be understood" in said
+    assert f"  1 same id as another event; first {path}: '2' was order.created of 'c1' before; the first counts" in said
+    (turned_away,) = lines(kept)
+    assert json.loads(turned_away["raw"])["type"] == "order.paid"
+
+
 def test_nothing_is_said_when_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert replay(log(tmp_path, [*EVENTS, b"{"]), "--rules", rules(tmp_path / "rules"), "--quiet") == 0
     assert capsys.readouterr() == ("", "")

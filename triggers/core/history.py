@@ -21,6 +21,12 @@ def qualified(event: Event) -> str:
     return f"{event.source}\0{event.id}" if event.source else event.id
 
 
+def same(event: Event, other: Event) -> bool:
+    """Tell whether two events say the same, whenever they were received."""
+    names = (name for name in event.__struct_fields__ if name != "received_at")
+    return event.__class__ is other.__class__ and all(getattr(event, name) == getattr(other, name) for name in names)
+
+
 def keep(plan: Plan, customer: Customer, event: AnyEvent, now: int) -> bool:
     """Keep an event, ordered by occurred_at; False if it is known already (S2)."""
     name = qualified(event) if event.source else event.id

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from triggers.core.events import type_of
 from triggers.core.intake import Malformed, decode, decode_chunk, stamp
 from triggers.core.times import HOUR
 from triggers.errors import InputUnusable
@@ -43,7 +44,10 @@ _received: Any = attrgetter("received_at")
 
 
 class Rejected(msgspec.Struct):
-    """A line that is no event: where it stands, why, and itself as text, or in base64 if it is none."""
+    """A line that is no event: where it stands, why, and itself as text, or in base64 if it is none.
+
+    ``line`` is 0 where it was noticed only after the events were put in order.
+    """
 
     file: str
     line: int
@@ -173,8 +177,20 @@ class Log:
         except UnicodeDecodeError:
             encoded = base64.b64encode(line).decode()
             rejected = Rejected(source.name, number, wrong.reason, wrong.message, None, encoded)
-        self.reasons[wrong.reason] += 1
-        examples = self.examples.setdefault(wrong.reason, [])
+        self._count(rejected)
+
+    def contradicted(self, event: AnyEvent, known: AnyEvent) -> None:
+        """Turn an event away that has the id of an earlier one and says something else (S2)."""
+        message = (
+            f"{known.id!r} was {type_of(known)} of {known.customer!r} before; the first counts, give each event an id"
+        )
+        raw = msgspec.json.encode(event).decode()
+        name = self.sources[0].name if len(self.sources) == 1 else "the logs"
+        self._count(Rejected(name, 0, "same id as another event", message, raw))
+
+    def _count(self, rejected: Rejected) -> None:
+        self.reasons[rejected.reason] += 1
+        examples = self.examples.setdefault(rejected.reason, [])
         if len(examples) < EXAMPLES:
             examples.append(msgspec.structs.replace(rejected, raw=None, raw_base64=None))
         if self.reject is not None:

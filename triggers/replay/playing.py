@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from triggers.core.decisions import Ended, LateCancel, Send
+from triggers.core.history import qualified, same
 from triggers.core.times import NEVER
 from triggers.replay.groups import GROUP_BYTES, MOST, Groups
 from triggers.replay.replay import Replay
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from triggers.core.decisions import Decision
+    from triggers.core.events import AnyEvent
     from triggers.core.rulebook import Rulebook
     from triggers.replay.log import Log
 
@@ -79,6 +81,10 @@ class Both:
             taker.end(ended)
 
 
+KNOWN: Final = 200_000
+"""Among how many events of a group a double is looked for; the core knows those that matter for longer."""
+
+
 def play(log: Log, book: Rulebook, stretch: Stretch, taker: Taker, report: Report | None = None) -> Played:
     """Play a log; ``report`` is told how far that has come, from 0 to 1, and how many events were read.
 
@@ -94,12 +100,27 @@ def play(log: Log, book: Rulebook, stretch: Stretch, taker: Taker, report: Repor
         take = _take(tally, stretch.since, taker)
         for events in groups if log.sorted else groups.sorted():
             replay = Replay(book, take, clock=span[0] - 1, in_order=False)
-            replay.play(events)
+            replay.play(_each_once(events, log))
             replay.run_until(span[1])
             tally.finish(replay.customers)
             if report is not None:
                 report(DEALING + (1 - DEALING) * groups.share, log.events)
     return Played(tally, span)
+
+
+def _each_once(events: Iterator[AnyEvent], log: Log) -> Iterator[AnyEvent]:
+    """Let every event through once (S2), and have the log turn away who says something else under a known id."""
+    known: dict[str, AnyEvent] = {}
+    find = known.setdefault
+    for event in events:
+        name = event.id if not event.source else qualified(event)
+        first = find(name, event)
+        if first is event:
+            yield event
+        elif not same(first, event):
+            log.contradicted(event, first)
+        if len(known) > KNOWN:
+            known.clear()
 
 
 def _deal(log: Log, book: Rulebook, stretch: Stretch, groups: Groups, report: Report | None) -> tuple[int, int] | None:

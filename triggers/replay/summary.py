@@ -112,7 +112,8 @@ def remarks(log: Log, tally: Tally, rejected_name: str | None) -> list[str]:
         said.append(f"{counted(total, 'line')} could not be understood and {_were(total)} left out ({where}):")
         for reason, number in sorted(log.reasons.items(), key=lambda item: (-item[1], item[0])):
             first = log.examples[reason][0]
-            said.append(f"  {number:,} {reason}; first {first.file}:{first.line}: {first.message}")
+            place = f"{first.file}:{first.line}" if first.line else first.file
+            said.append(f"  {number:,} {reason}; first {place}: {first.message}")
     if log.moved:
         moved = f"{counted(log.moved, 'event')} from the future (over 5 min ahead)"
         said.append(f"{moved} {_were(log.moved)} taken to have happened when received")
