@@ -7,14 +7,12 @@ late event and no double, checks nothing, renders no text and names no command; 
 from __future__ import annotations
 
 import gc
-import json
 import sys
 from pathlib import Path
 
 import msgspec
 
 DAY = 86_400_000
-WAITS = {"welcome": 3 * DAY, "lapsed": 30 * DAY, "abandoned": DAY}
 
 
 class Line(msgspec.Struct, gc=False):
@@ -25,7 +23,7 @@ class Line(msgspec.Struct, gc=False):
 
 
 class Known:
-    __slots__ = ("last", "lapsed", "orders", "welcome")
+    __slots__ = ("lapsed", "last", "orders", "welcome")
 
     def __init__(self) -> None:
         self.welcome = self.lapsed = 0
@@ -34,30 +32,40 @@ class Known:
 
 
 def fire(customer: str, known: Known, now: int, out: list[str]) -> None:
-    due: list[tuple[int, str, str | None]] = []
-    for rule in ("welcome", "lapsed"):
-        at = getattr(known, rule)
-        if at and at < now:
-            due.append((at, rule, None))
-            setattr(known, rule, 0)
-    for order in [order for order, at in known.orders.items() if at < now]:
-        due.append((known.orders.pop(order), "abandoned", order))
-    for at, rule, ref in sorted(due, key=lambda timer: (timer[0], timer[1], timer[2] or "")):
+    due: list[tuple[int, str, str]] = []
+    if known.welcome and known.welcome < now:
+        due.append((known.welcome, "welcome", "null"))
+        known.welcome = 0
+    if known.lapsed and known.lapsed < now:
+        due.append((known.lapsed, "lapsed", "null"))
+        known.lapsed = 0
+    orders = known.orders
+    if orders:
+        due += [(orders.pop(order), "abandoned", f'"{order}"') for order in [o for o, at in orders.items() if at < now]]
+    for at, rule, ref in sorted(due) if due else ():
         if at - known.last >= DAY:
             known.last = at
-            line = {"rule": rule, "customer": customer, "due": at, "ref": ref}
-            out.append(json.dumps(line, separators=(",", ":")) + "\n")
+            out.append(f'{{"rule":"{rule}","customer":"{customer}","due":{at},"ref":{ref}}}\n')
 
 
-def handle(event: Line, known: Known) -> None:
-    if event.type == "customer.registered":
-        known.welcome = event.at + WAITS["welcome"]
-    elif event.order_id is not None and event.type == "order.created":
-        known.orders[event.order_id] = event.at + WAITS["abandoned"]
-    elif event.order_id is not None:
-        known.orders.pop(event.order_id, None)
-        if event.type == "order.paid":
-            known.welcome, known.lapsed = 0, event.at + WAITS["lapsed"]
+def play(events: list[Line], customers: dict[str, Known], sends: list[str]) -> None:
+    for event in events:
+        kind, at, customer = event.type, event.at, event.customer
+        if kind == "favorite.added":
+            continue
+        known = customers.get(customer)
+        if known is None:
+            known = customers[customer] = Known()
+        elif known.orders or known.welcome or known.lapsed:
+            fire(customer, known, at, sends)
+        if kind == "order.created":
+            known.orders[event.order_id or ""] = at + DAY
+        elif kind == "customer.registered":
+            known.welcome = at + 3 * DAY
+        else:
+            known.orders.pop(event.order_id or "", None)
+            if kind == "order.paid":
+                known.welcome, known.lapsed = 0, at + 30 * DAY
 
 
 def main(log: str, out: str) -> None:
@@ -65,21 +73,13 @@ def main(log: str, out: str) -> None:
     customers: dict[str, Known] = {}
     sends: list[str] = []
     decode = msgspec.json.Decoder(Line).decode_lines
-    end = 0
+    events: list[Line] = []
     with Path(log).open("rb") as file:
         while lines := file.readlines(1 << 20):
-            for event in decode(b"".join(lines)):
-                end = event.at
-                if event.type == "favorite.added":
-                    continue
-                known = customers.get(event.customer)
-                if known is None:
-                    known = customers[event.customer] = Known()
-                elif known.orders or known.welcome or known.lapsed:
-                    fire(event.customer, known, end, sends)
-                handle(event, known)
+            events = decode(b"".join(lines))
+            play(events, customers, sends)
     for customer, known in customers.items():
-        fire(customer, known, end, sends)
+        fire(customer, known, events[-1].at, sends)
     Path(out).write_text("".join(sorted(sends)), encoding="utf-8")
 
 
