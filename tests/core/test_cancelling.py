@@ -170,6 +170,11 @@ def test_what_would_not_have_cancelled_is_no_late_cancel(told: dict[str, Any], w
     assert Story(big).tell(event("order.created", 0), late).until(9 * DAY).late == [], why
 
 
+def test_a_cancel_stamped_at_the_very_instant_of_leaving_that_arrives_later_is_late() -> None:
+    late = arriving(event("order.paid", DAY, id="p"), DAY + 1)
+    assert Story(waiting()).tell(event("order.created", 0), late).until(9 * DAY).late == ["p"]
+
+
 def test_a_late_cancel_told_twice_is_counted_once() -> None:
     late = event("order.paid", HOUR, id="p")
     story = Story(waiting()).tell(event("order.created", 0), arriving(late, 30 * HOUR), arriving(late, 31 * HOUR))
