@@ -112,6 +112,20 @@ async def test_a_gateway_that_fails_is_not_asked_again(
     assert states(path) == {state: 1}
 
 
+async def test_what_waited_until_it_was_too_late_is_not_sent_except_in_virtual_time(writer: Writer, path: Path) -> None:
+    gateway = Recorder(path)
+    moves: list[tuple[str, str, int]] = []
+    put(writer, "1", "2")  # too late from 9 on
+    late = Dispatcher(writer, gateway, now=lambda: 9, moved=lambda *move: moves.append(move))
+    await late.drain()
+    assert gateway.sent == []
+    assert states(path) == {"expired": 2}
+    assert moves == [("queued", "expired", 2)]
+    put(writer, "3")
+    await Dispatcher(writer, gateway, now=lambda: 9, moved=lambda *_: None, expires=False).drain()
+    assert gateway.sent == ["3"]
+
+
 async def test_it_sends_what_comes_until_it_is_stopped(writer: Writer, path: Path) -> None:
     gateway = Recorder(path)
     dispatcher = Dispatcher(writer, gateway, now=lambda: 2, moved=lambda *_: None)

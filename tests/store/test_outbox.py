@@ -42,9 +42,18 @@ def test_a_command_is_queued_once_whatever_became_of_it(outbox: Connection) -> N
 
 def test_commands_are_claimed_in_order_and_once(outbox: Connection) -> None:
     queue(outbox, [command("b"), command("a"), command("c")], 10)
-    assert claim(outbox, 2, 11) == [command("b"), command("a")]
-    assert claim(outbox, 2, 11) == [command("c")]
-    assert claim(outbox, 2, 11) == []
+    assert claim(outbox, 2, 11) == ([command("b"), command("a")], 0)
+    assert claim(outbox, 2, 11) == ([command("c")], 0)
+    assert claim(outbox, 2, 11) == ([], 0)
+
+
+def test_what_is_too_late_is_not_claimed_and_never_looked_at_again(outbox: Connection) -> None:
+    late = Command(msgspec.structs.replace(SEND, id="late", expires=20), None)
+    queue(outbox, [late, command("1")._replace(send=msgspec.structs.replace(SEND, expires=21))], 10)
+    (in_time,), expired = claim(outbox, 9, 20, stale_at=20)
+    assert (in_time.send.expires, expired) == (21, 1)
+    assert counts(outbox) == {"expired": 1, "sending": 1}
+    assert claim(outbox, 9, 20) == ([], 0)
 
 
 def test_what_was_being_sent_is_given_up_at_start(outbox: Connection) -> None:
@@ -57,7 +66,7 @@ def test_what_was_being_sent_is_given_up_at_start(outbox: Connection) -> None:
         ("unknown", "2"),
         ("queued", "3"),
     ]
-    assert claim(outbox, 9, 14) == [command("3")]
+    assert claim(outbox, 9, 14).commands == [command("3")]
 
 
 def test_states_move_along_the_arrows_only(outbox: Connection) -> None:

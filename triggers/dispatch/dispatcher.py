@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from triggers.dispatch.gateway import Answer
-from triggers.store.outbox import QUEUED, SENDING, claim, counts, move, recover
+from triggers.store.outbox import EXPIRED, QUEUED, SENDING, claim, counts, move, recover
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,15 +25,26 @@ _log = structlog.get_logger("dispatch")
 
 
 class Dispatcher:
-    """Runs on the event loop. ``now`` is the real time in epoch ms; ``moved`` is told of moves between states."""
+    """Runs on the event loop. ``now`` is the real time in epoch ms; ``moved`` is told of moves between states.
+
+    What has waited in the outbox until it was too late, while the service was down for example, is not sent any more
+    (S18); ``expires`` is false in virtual time, which says nothing of how late it is.
+    """
 
     def __init__(
-        self, writer: Writer, gateway: Gateway, *, now: Callable[[], int], moved: Callable[[str, str, int], None]
+        self,
+        writer: Writer,
+        gateway: Gateway,
+        *,
+        now: Callable[[], int],
+        moved: Callable[[str, str, int], None],
+        expires: bool = True,
     ) -> None:
         self._writer = writer
         self._gateway = gateway
         self._now = now
         self._moved = moved
+        self._expires = expires
         self._more = asyncio.Event()
         self._stopping = False
 
@@ -74,9 +85,16 @@ class Dispatcher:
         self._more.set()
 
     async def _send_some(self) -> bool:
-        commands = await self._commit(lambda connection: claim(connection, COMMANDS_IN_A_CLAIM, self._now()))
+        now = self._now()
+        stale_at = now if self._expires else 0
+        commands, expired = await self._commit(
+            lambda connection: claim(connection, COMMANDS_IN_A_CLAIM, now, stale_at=stale_at)
+        )
+        if expired:
+            self._moved(QUEUED, EXPIRED, expired)
+            _log.warning("messages were too late to be sent", commands=expired)
         if not commands:
-            return False
+            return expired > 0
         self._moved(QUEUED, SENDING, len(commands))
         answers = [(command.send.id, await self._send(command)) for command in commands]
 

@@ -1,7 +1,8 @@
 """Commands on their way to a gateway: each is in the outbox once, by its id, and moves along the arrows only.
 
-queued ──claim──▶ sending ──▶ accepted
-                    └── found so at start ──▶ unknown
+queued ──claim──▶ sending ──▶ accepted | rejected
+   │                └── found so at start ──▶ unknown
+   └── claimed too late ──▶ expired
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 QUEUED, SENDING, ACCEPTED, UNKNOWN, REJECTED = "queued", "sending", "accepted", "unknown", "rejected"
+EXPIRED = "expired"
 
 ARROWS: dict[str, frozenset[str]] = {
-    QUEUED: frozenset({SENDING}),
+    QUEUED: frozenset({SENDING, EXPIRED}),
     SENDING: frozenset({ACCEPTED, UNKNOWN, REJECTED}),
     UNKNOWN: frozenset({ACCEPTED}),
 }
@@ -58,15 +60,28 @@ def queue(connection: sqlite3.Connection, commands: Iterable[Command], now: int)
     return new
 
 
-def claim(connection: sqlite3.Connection, limit: int, now: int) -> list[Command]:
-    """Take the next commands to send. Whoever claims must commit before the first byte goes to a gateway."""
+class Claimed(NamedTuple):
+    """What a claim took: commands to send now, and how many it found too late to be sent."""
+
+    commands: list[Command]
+    expired: int
+
+
+def claim(connection: sqlite3.Connection, limit: int, now: int, *, stale_at: int = 0) -> Claimed:
+    """Take the next commands to send. Whoever claims must commit before the first byte goes to a gateway.
+
+    A command whose time was over at ``stale_at`` (S18) ends as expired; 0 lets all pass. Epoch ms.
+    """
     rows = connection.execute(
         "SELECT seq, body, phone FROM outbox WHERE state = ? ORDER BY seq LIMIT ?", (QUEUED, limit)
     ).fetchall()
+    found = [(seq, Command(_decoder.decode(body), phone)) for seq, body, phone in rows]
+    late = {seq for seq, command in found if command.send.expires <= stale_at}
     connection.executemany(
-        "UPDATE outbox SET state = ?, moved_at = ? WHERE seq = ?", [(SENDING, now, row[0]) for row in rows]
+        "UPDATE outbox SET state = ?, moved_at = ? WHERE seq = ?",
+        [(EXPIRED if seq in late else SENDING, now, seq) for seq, _ in found],
     )
-    return [Command(_decoder.decode(body), phone) for _, body, phone in rows]
+    return Claimed([command for seq, command in found if seq not in late], len(late))
 
 
 def move(connection: sqlite3.Connection, command: str, old: str, new: str, now: int) -> None:
