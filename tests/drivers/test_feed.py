@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from triggers.clock import FastClock, WallClock
-from triggers.drivers.embedded.feed import LINES_AT_ONCE, Feed, Tape, first_moment
+from triggers.drivers.embedded.feed import HEAD, LINES_AT_ONCE, Feed, Tape, first_moment
 from triggers.errors import InputUnusable
 from triggers.store.database import connect_reader, open_database
-from triggers.store.event_log import EventLog, read_events, read_offset
+from triggers.store.event_log import EventLog, Place, read_events, read_place
 from triggers.store.writer import Writer
 
 if TYPE_CHECKING:
@@ -69,17 +69,71 @@ def test_a_file_that_was_cut_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_bytes(b"one\ntwo\n")
     tape = Tape(path, 8)
-    assert not tape.shrank()
+    assert not tape.begun_anew()
     path.write_bytes(b"new\n")
-    assert tape.shrank()
+    assert tape.begun_anew()
     assert tape.read(to_the_end=False) == [(b"new", 4)]
+    tape.close()
+
+
+def test_a_last_line_without_an_end_is_read_once_it_is_a_whole_event(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    whole = visit("a", START).strip().encode()
+    path.write_bytes(whole[:-1])
+    tape = Tape(path)
+    assert tape.read(to_the_end=False) == []
+    path.write_bytes(whole)
+    assert tape.read(to_the_end=False) == [(whole, len(whole))]
+    path.write_bytes(whole + b"\n" + whole + b"\n")
+    assert tape.read(to_the_end=False) == [(whole, 2 * len(whole) + 2)]
+    tape.close()
+
+
+def test_a_file_put_in_the_place_of_another_is_read_from_its_start_also_if_it_is_longer(tmp_path: Path) -> None:
+    path, other = tmp_path / "log.jsonl", tmp_path / "other"
+    path.write_bytes(b"one\ntwo\n")
+    tape = Tape(path)
+    assert [line for line, _ in tape.read(to_the_end=False)] == [b"one", b"two"]
+    path.unlink()
+    assert not tape.begun_anew()  # between the two there is none
+    other.write_bytes(b"three\nfour\nfive\n")
+    other.rename(path)
+    assert tape.begun_anew()
+    assert [line for line, _ in tape.read(to_the_end=False)] == [b"three", b"four", b"five"]
+    tape.close()
+
+
+def test_a_file_written_over_with_more_than_was_read_is_read_from_its_start(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b"one\ntwo\n")
+    tape = Tape(path)
+    tape.read(to_the_end=False)
+    place, head = tape.offset, tape.head
+    path.write_bytes(b"three\nfour\nfive\n")
+    assert tape.begun_anew()
+    assert tape.read(to_the_end=False)[0] == (b"three", 6)
+    tape.close()
+    later = Tape(path, place, head)  # and so after a restart
+    assert later.read(to_the_end=False)[0] == (b"three", 6)
+    later.close()
+
+
+def test_a_copy_of_the_file_with_more_lines_is_read_on(tmp_path: Path) -> None:
+    path, copy = tmp_path / "log.jsonl", tmp_path / "copy"
+    path.write_bytes(b"one\ntwo\n")
+    tape = Tape(path)
+    tape.read(to_the_end=False)
+    copy.write_bytes(b"one\ntwo\nthree\n")
+    copy.rename(path)
+    assert not tape.begun_anew()
+    assert tape.read(to_the_end=False) == [(b"three", 14)]
     tape.close()
 
 
 def test_a_gzipped_file_that_ends_early_is_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl.gz"
     path.write_bytes(gzip.compress(b"one\ntwo\n" * 1_000)[:-12])
-    tape = Tape(path, 0)
+    tape = Tape(path)
     with pytest.raises(InputUnusable, match="cannot be read on after byte"):
         list(iter(lambda: tape.read(to_the_end=True), []))
     tape.close()
@@ -111,7 +165,7 @@ def test_a_replayed_log_is_stamped_as_recorded_and_its_place_is_kept(
     log = EventLog(writer, clock.now)
     results: list[str] = []
     feed = Feed(
-        path, 0, log, clock=clock, ends=True, stopping=threading.Event(),
+        path, Place(str(path)), log, clock=clock, ends=True, stopping=threading.Event(),
         arrived=lambda entries: results.extend(entry.result for entry in entries),
     )  # fmt: skip
     feed.run()
@@ -124,7 +178,7 @@ def test_a_replayed_log_is_stamped_as_recorded_and_its_place_is_kept(
     ]
     assert results == ["accepted", "accepted", "rejected", "accepted", "accepted"]
     assert clock.now() == START + 20_000
-    assert read_offset(reader, str(path)) == path.stat().st_size
+    assert read_place(reader, str(path)) == (str(path), path.stat().st_size, path.read_bytes()[:HEAD])
     assert reader.execute("SELECT origin, body FROM dead_letters").fetchall()[0][1] == b"nonsense"
 
 
@@ -142,7 +196,7 @@ def test_the_clock_never_passes_an_event_that_has_not_entered(
         (latest,) = reader.execute("SELECT max(received_at) FROM events").fetchone()
         passed.append(clock.now() - latest)
 
-    Feed(path, 0, log, clock=clock, ends=True, stopping=threading.Event(), arrived=arrived).run()
+    Feed(path, Place(str(path)), log, clock=clock, ends=True, stopping=threading.Event(), arrived=arrived).run()
     assert len(passed) > 2
     assert max(passed) <= 0
 
@@ -153,7 +207,7 @@ def test_a_growing_file_is_followed_in_real_time(tmp_path: Path, writer: Writer,
     clock, stopping, arrived = WallClock(), threading.Event(), threading.Semaphore(0)
     log = EventLog(writer, clock.now)
     feed = Feed(
-        path, 0, log, clock=clock, ends=False, stopping=stopping,
+        path, Place(str(path)), log, clock=clock, ends=False, stopping=stopping,
         arrived=lambda entries: [arrived.release() for _ in entries] and None,
     )  # fmt: skip
     thread = threading.Thread(target=feed.run)

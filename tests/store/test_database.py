@@ -9,7 +9,8 @@ import pytest
 
 from triggers.errors import ServiceUnusable
 from triggers.store.database import Lock, connect, connect_reader, open_database
-from triggers.store.schema import MIGRATIONS
+from triggers.store.event_log import read_place
+from triggers.store.schema import APPLICATION_ID, MIGRATIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,10 +28,10 @@ def test_opening_again_keeps_what_is_there(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
     open_database(path)
     with closing(connect(path)) as connection:
-        connection.execute("INSERT INTO inputs VALUES ('a', 7)")
+        connection.execute("INSERT INTO inputs (path, offset) VALUES ('a', 7)")
     open_database(path)
     with closing(connect_reader(path)) as reader:
-        assert reader.execute("SELECT * FROM inputs").fetchall() == [("a", 7)]
+        assert read_place(reader, "a").offset == 7
 
 
 def test_a_reader_cannot_write(tmp_path: Path) -> None:
@@ -48,6 +49,27 @@ def test_a_second_service_is_told_who_has_the_database(tmp_path: Path) -> None:
         Lock(tmp_path / "t.db")
     lock.release()
     Lock(tmp_path / "t.db").release()
+
+
+def test_a_link_to_a_database_that_is_in_use_is_the_same_database(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "t.db")
+    lock = Lock(tmp_path / "t.db")
+    with pytest.raises(ServiceUnusable, match="in use"):
+        Lock(tmp_path / "link.db")
+    lock.release()
+
+
+def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(MIGRATIONS[0])
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute("INSERT INTO inputs VALUES ('a', 7)")
+        connection.commit()
+    open_database(path)
+    with closing(connect_reader(path)) as reader:
+        assert read_place(reader, "a") == ("a", 7, b"")
 
 
 def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from triggers.core.intake import decode
 from triggers.store.database import connect_reader, open_database
-from triggers.store.event_log import Arrival, EventLog, events_of, oldest_after, read_events, read_offset
+from triggers.store.event_log import Arrival, EventLog, Place, events_of, oldest_after, read_events, read_place
 from triggers.store.writer import Writer
 
 if TYPE_CHECKING:
@@ -152,10 +152,10 @@ def test_an_event_from_the_future_is_told_and_happens_when_it_is_received(log: E
 
 
 def test_the_place_in_an_input_is_kept_with_its_events(log: EventLog, reader: Connection) -> None:
-    assert read_offset(reader, "log.jsonl") == 0
-    results(log, paid("a"), read_to=("log.jsonl", 120))
-    results(log, paid("b"), read_to=("log.jsonl", 240))
-    assert read_offset(reader, "log.jsonl") == 240
+    assert read_place(reader, "log.jsonl") == ("log.jsonl", 0, b"")
+    results(log, paid("a"), read_to=Place("log.jsonl", 120, b"{"))
+    results(log, paid("b"), read_to=Place("log.jsonl", 240, b"{"))
+    assert read_place(reader, "log.jsonl") == ("log.jsonl", 240, b"{")
 
 
 def test_a_failing_append_leaves_no_gap(log: EventLog, reader: Connection) -> None:

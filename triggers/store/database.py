@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, TextIO, TypeAlias
 
 from triggers.errors import ServiceUnusable
 from triggers.store.schema import APPLICATION_ID, MIGRATIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 Connection: TypeAlias = sqlite3.Connection
@@ -25,7 +26,8 @@ class Lock:
     """Keeps a second service off a database, by a lock on a file beside it that ends with the process."""
 
     def __init__(self, path: Path) -> None:
-        self._file = _take(path.with_name(path.name + ".lock"), path)
+        real = path.resolve()  # a link to the database is the same database
+        self._file = _take(real.with_name(real.name + ".lock"), path)
 
     def release(self) -> None:
         """Let another service have the database."""
@@ -58,10 +60,16 @@ def open_database(path: Path) -> None:
 
     Raises ServiceUnusable for a path that cannot be used, a file that is not ours or one made by a newer version.
     """
+    with saying(path), closing(connect(path)) as connection:
+        _check(connection, path)
+        _migrate(connection)
+
+
+@contextmanager
+def saying(path: Path) -> Iterator[None]:
+    """Say in our words what is wrong with a database, damaged for example. Raises ServiceUnusable."""
     try:
-        with closing(connect(path)) as connection:
-            _check(connection, path)
-            _migrate(connection)
+        yield
     except sqlite3.Error as error:
         raise ServiceUnusable(f"the database {path} cannot be used: {error}") from error
 

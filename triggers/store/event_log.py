@@ -54,6 +54,14 @@ class Logged(NamedTuple):
     event: Event
 
 
+class Place(NamedTuple):
+    """How far an input file has been read, in bytes, and how it began: a file that begins otherwise is another one."""
+
+    path: str
+    offset: int = 0
+    head: bytes = b""
+
+
 class EventLog:
     """Appends, through the writer. What it remembers is read and changed on the writer's thread only."""
 
@@ -86,12 +94,12 @@ class EventLog:
         arrivals: Sequence[Arrival],
         *,
         stamps: Sequence[int] | None = None,
-        read_to: tuple[str, int] | None = None,
+        read_to: Place | None = None,
     ) -> Future[list[Entry]]:
         """Log what came in; the answer comes when it is on the disk.
 
-        ``stamps`` are the recorded times of a log that is played again, else all are stamped now. ``read_to`` is an
-        input file and the place in it behind the last of them, kept in the same transaction.
+        ``stamps`` are the recorded times of a log that is played again, else all are stamped now. ``read_to`` is
+        the place in an input file behind the last of them, kept in the same transaction.
         """
 
         def work(connection: sqlite3.Connection) -> list[Entry]:
@@ -104,7 +112,7 @@ class EventLog:
                 entry, seq = _enter(connection, arrival, seq, floor)
                 entries.append(entry)
             if read_to is not None:
-                connection.execute("INSERT OR REPLACE INTO inputs (path, offset) VALUES (?, ?)", read_to)
+                connection.execute("INSERT OR REPLACE INTO inputs (path, offset, head) VALUES (?, ?, ?)", read_to)
             self._seq, self._floor = seq, floor
             return entries
 
@@ -206,7 +214,7 @@ def oldest_after(connection: sqlite3.Connection, seq: int) -> int | None:
     return None if row is None else int(row[0])
 
 
-def read_offset(connection: sqlite3.Connection, path: str) -> int:
-    """Tell how far an input file has been read, in bytes."""
-    row = connection.execute("SELECT offset FROM inputs WHERE path = ?", (path,)).fetchone()
-    return 0 if row is None else int(row[0])
+def read_place(connection: sqlite3.Connection, path: str) -> Place:
+    """Tell how far an input file has been read."""
+    row = connection.execute("SELECT path, offset, head FROM inputs WHERE path = ?", (path,)).fetchone()
+    return Place(path) if row is None else Place(*row)

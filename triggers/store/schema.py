@@ -83,4 +83,7 @@ MIGRATIONS: tuple[str, ...] = (
         value BLOB NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE inputs ADD COLUMN head BLOB NOT NULL DEFAULT x'';
+    """,
 )

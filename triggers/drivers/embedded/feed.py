@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import threading
 from collections import deque
 from typing import IO, TYPE_CHECKING, NamedTuple
@@ -13,7 +14,7 @@ from triggers.clock import FastClock
 from triggers.core.events import Event
 from triggers.core.intake import MAX_EVENT_BYTES, Malformed, decode, decode_many
 from triggers.errors import InputUnusable
-from triggers.store.event_log import Arrival
+from triggers.store.event_log import Arrival, Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,9 @@ TICK_S = 0.02
 LONGEST_LINE = 8 * MAX_EVENT_BYTES
 """A line is kept up to this; what is longer is no event anyhow."""
 
+HEAD = 1_024
+"""So many bytes at its start tell one file from another."""
+
 _log = structlog.get_logger("feed")
 
 
@@ -40,22 +44,35 @@ class Line(NamedTuple):
 
 
 class Tape:
-    """Reads whole lines of a file from a place on, also as it grows; a gzipped file to its end."""
+    """Reads whole lines of a file from a place on, also as it grows; a gzipped file to its end.
 
-    def __init__(self, path: Path, offset: int) -> None:
+    ``head`` is how the file began where it was read before; one that begins otherwise is read from its start.
+    """
+
+    def __init__(self, path: Path, offset: int = 0, head: bytes = b"") -> None:
         self.path = path
-        self.offset = offset
         self.grows = path.suffix != ".gz"
+        self.offset = offset
+        self.head = head
         self._file = open_input(path)
-        self._file.seek(offset)
+        try:
+            self._find_place()
+        except InputUnusable:
+            self._file.close()
+            raise
 
     def read(self, *, to_the_end: bool) -> list[tuple[bytes, int]]:
-        """Read the next lines, each with the place behind it; one still being written only if ``to_the_end``."""
+        """Read the next lines, each with the place behind it.
+
+        A last line without an end is still being written, unless it is a whole event, or ``to_the_end``.
+        """
         lines: list[tuple[bytes, int]] = []
         for line in self._lines():
-            if not line.endswith(b"\n") and self.grows and not to_the_end and len(line) < LONGEST_LINE:
+            if not line.endswith(b"\n") and self.grows and not to_the_end and not _is_whole(line):
                 self._file.seek(self.offset)
                 break
+            if self.offset < HEAD:
+                self.head = (self.head + line)[:HEAD]
             self.offset += len(line)
             if body := line.strip():
                 lines.append((body, self.offset))
@@ -63,18 +80,38 @@ class Tape:
                 break
         return lines
 
-    def shrank(self) -> bool:
-        """Tell whether the file was cut or begun anew, and if so go back to its start."""
-        if not self.grows or self.path.stat().st_size >= self.offset:
+    def begun_anew(self) -> bool:
+        """Tell whether the file was cut or replaced, and if so go to its start, or on where the new one is longer."""
+        if not self.grows:
             return False
-        self.offset = 0
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return False  # it is being replaced
+        known = os.fstat(self._file.fileno())
+        same = (found.st_dev, found.st_ino) == (known.st_dev, known.st_ino)
+        if same and known.st_size >= self.offset and os.pread(self._file.fileno(), HEAD, 0).startswith(self.head):
+            return False
+        before = self.offset
         self._file.close()
         self._file = open_input(self.path)
-        return True
+        self._find_place()
+        return self.offset < before
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def _find_place(self) -> None:
+        try:
+            first = self._file.read(HEAD)
+            self._file.seek(0, os.SEEK_END if self.grows else os.SEEK_SET)
+            if not first.startswith(self.head) or (self.grows and self._file.tell() < self.offset):
+                self.offset = 0
+            self.head = first[: self.offset]
+            self._file.seek(self.offset)
+        except (OSError, EOFError) as error:
+            raise InputUnusable(f"{self.path} cannot be read: {error}") from error
 
     def _lines(self) -> Iterator[bytes]:
         try:
@@ -82,6 +119,10 @@ class Tape:
                 yield line
         except (OSError, EOFError) as error:
             raise InputUnusable(f"{self.path} cannot be read on after byte {self.offset}: {error}") from error
+
+
+def _is_whole(line: bytes) -> bool:
+    return len(line) >= LONGEST_LINE or isinstance(decode(line.strip(), far_future_ok=True), Event)
 
 
 def open_input(path: Path) -> IO[bytes]:
@@ -117,7 +158,7 @@ class Feed:
     def __init__(
         self,
         path: Path,
-        offset: int,
+        place: Place,
         log: EventLog,
         *,
         clock: Clock,
@@ -125,9 +166,9 @@ class Feed:
         arrived: Callable[[list[Entry]], None],
         stopping: threading.Event,
     ) -> None:
-        self._key = str(path.resolve())
+        self._key = place.path
         self._name = path.name
-        self._tape = Tape(path, offset)
+        self._tape = Tape(path, place.offset, place.head)
         self._log, self._clock, self._ends = log, clock, ends
         self._arrived, self._stopping = arrived, stopping
         self.done = threading.Event()
@@ -188,7 +229,8 @@ class Feed:
 
     def _enter(self, lines: Sequence[Line], moments: Sequence[int] | None) -> None:
         arrivals = [Arrival(line.body, line.meaning, f"{self._name} before byte {line.end}") for line in lines]
-        self._arrived(self._log.append(arrivals, stamps=moments, read_to=(self._key, lines[-1].end)).result())
+        place = Place(self._key, lines[-1].end, self._tape.head[: lines[-1].end])
+        self._arrived(self._log.append(arrivals, stamps=moments, read_to=place).result())
 
     def _at_end(self) -> bool:
         """Tell whether nothing more is to come; else wait for the file to grow."""
@@ -196,7 +238,7 @@ class Feed:
             self.done.set()
             self._arrived([])
             return True
-        if self._tape.shrank():
-            _log.warning("the input was cut or begun anew; reading it from its start", input=self._name)
+        if self._tape.begun_anew():
+            _log.warning("the input was cut or replaced; reading it from its start", input=self._name)
         self._stopping.wait(POLL_S)
         return False

@@ -19,8 +19,11 @@ from triggers.log import printable
 if TYPE_CHECKING:
     from triggers.drivers.embedded.driver import Outcome
 
+ALL_HELD = 12
+"""Up to so many held-back messages are told at a time, every one of them."""
+
 HELD_AT_ONCE = 4
-"""How many held-back messages are told at a time; of each kind the rarest first, the rest is counted."""
+"""How many are told of more: of each kind the rarest first, the rest is counted."""
 
 WAITING_LIMIT = 1_000
 SUMMARY_EVERY_S = 5.0
@@ -69,16 +72,22 @@ class Screen:
                     self._waiting.append(decision)
 
     def refresh(self) -> None:
-        """Tell some of what was held back since the last time: first the kinds that were told least."""
+        """Tell what was held back since the last time: all if it is little, else first the kinds told least."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
-        chosen: list[Ended | Postponed] = []
-        for _ in range(min(HELD_AT_ONCE, len(waiting))):
-            chosen.append(min(waiting, key=lambda each: self._told[_kind(each)]))
-            waiting.remove(chosen[-1])
-            self._told[_kind(chosen[-1])] += 1
+        chosen = waiting if len(waiting) <= ALL_HELD else self._rarest(waiting)
         for decision in sorted(chosen, key=lambda each: each.at):
+            self._told[_kind(decision)] += 1
             self.show(self._held_line(decision))
+
+    def _rarest(self, waiting: list[Ended | Postponed]) -> list[Ended | Postponed]:
+        told = self._told.copy()
+        chosen: list[Ended | Postponed] = []
+        for _ in range(HELD_AT_ONCE):
+            chosen.append(min(waiting, key=lambda each: told[_kind(each)]))
+            waiting.remove(chosen[-1])
+            told[_kind(chosen[-1])] += 1
+        return chosen
 
     def welcome(self, address: str, rules: int, at: int, speed: float | None) -> None:
         """Say what is running."""

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from triggers.clock import FastClock, WallClock, wall_ms
 from triggers.core.decisions import Ended, Postponed
-from triggers.core.times import iso
+from triggers.core.times import DAY, MINUTE, iso
 from triggers.dispatch.dispatcher import Dispatcher
 from triggers.dispatch.gateways.console import ConsoleGateway
 from triggers.drivers.embedded.driver import Driver, Outcome
@@ -22,8 +22,8 @@ from triggers.drivers.embedded.rules import load_rules, rulebook_of
 from triggers.drivers.embedded.screen import REFRESH_S, SUMMARY_EVERY_S, Screen
 from triggers.errors import InputUnusable, OutputUnusable, ServiceUnusable, TriggersError
 from triggers.metrics import Metrics
-from triggers.store.database import Lock, connect_reader, open_database
-from triggers.store.event_log import EventLog, oldest_after, read_offset
+from triggers.store.database import Lock, connect_reader, open_database, saying
+from triggers.store.event_log import EventLog, oldest_after, read_place
 from triggers.store.outbox import QUEUED
 from triggers.store.progress import load_progress
 from triggers.store.writer import Writer
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT_S = 0.5
 """How long the engine sleeps at most; it is woken when something arrives."""
+
+MAX_BEHIND = DAY
+"""How far the clock may be behind the log at start, in ms."""
 
 _log = structlog.get_logger("service")
 
@@ -62,7 +65,7 @@ class Service:
         self._events_waiting = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = asyncio.Event()
-        with ExitStack() as opened:
+        with saying(settings.db), ExitStack() as opened:
             self._open(opened)
             self._opened = opened.pop_all()
 
@@ -81,6 +84,8 @@ class Service:
         self._log = EventLog(self._writer, self._clock.now, floor=progress.clock or 0)
         if isinstance(self._clock, FastClock):
             self._clock.start(max(self._log.last_stamp, self._clock.now()))
+        else:
+            self._compare_clocks()
         now = self._clock.now()
         book = rulebook_of(
             loaded, self._writer, now=now, first=0 if self._clock.virtual else now, settle=settings.settle_ms
@@ -99,8 +104,25 @@ class Service:
         )
         self._feed = self._make_feed()
         self._dispatcher = Dispatcher(
-            self._writer, ConsoleGateway(self._show, book.shop.zone), now=wall_ms, moved=self._moved
+            self._writer,
+            ConsoleGateway(self._show, book.shop.zone),
+            now=wall_ms,
+            moved=self._moved,
+            expires=not self._clock.virtual,
         )
+
+    def _compare_clocks(self) -> None:
+        """See to it that the clock is not far behind the log: until it has caught up, no timer acts."""
+        ahead = self._log.last_stamp - self._clock.now()
+        if ahead > MAX_BEHIND:
+            raise ServiceUnusable(
+                f"the database {self.settings.db} has come to {iso(self._log.last_stamp)}, {ahead // DAY} days ahead of"
+                " the clock; if it was made with --speed, go on with that, or give --db another file"
+            )
+        if ahead > MINUTE:
+            _log.warning(
+                "the clock is behind the log; until it has caught up no message leaves", seconds=ahead // 1_000
+            )
 
     def _make_clock(self, progress: Progress) -> FastClock | WallClock:
         settings = self.settings
@@ -114,7 +136,7 @@ class Service:
             return None
         return Feed(
             self.settings.input,
-            read_offset(self._reader, str(self.settings.input.resolve())),
+            read_place(self._reader, str(self.settings.input.resolve())),
             self._log,
             clock=self._clock,
             ends=self.settings.exit_at_end,
@@ -148,8 +170,10 @@ class Service:
                 self._loop.remove_signal_handler(number)
             self._loop = None
             await asyncio.to_thread(self._opened.close)
-        if self._fault is not None:
+        if isinstance(self._fault, TriggersError):
             raise self._fault
+        if self._fault is not None:
+            raise ServiceUnusable(f"a part of the service failed ({type(self._fault).__name__}); the log says where")
 
     async def _listen(self) -> web.AppRunner:
         settings = self.settings
@@ -198,7 +222,8 @@ class Service:
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         def guarded() -> None:
             try:
-                work()
+                with saying(self.settings.db):
+                    work()
             except BaseException as error:  # noqa: BLE001  whatever ends a part ends the service, and is raised there
                 self._fail(error)
 
@@ -288,7 +313,8 @@ class Service:
     def health(self) -> dict[str, Any]:
         """Tell how far the service has come, and bring the gauges up to date."""
         driver, now = self._driver, self._clock.now()
-        oldest = oldest_after(self._reader, driver.position)
+        with saying(self.settings.db):
+            oldest = oldest_after(self._reader, driver.position)
         lag_s = 0.0 if oldest is None else max(0, now - oldest) / 1_000
         clock = now if driver.idle and oldest is None else driver.clock
         self.metrics.lag.set(lag_s)
