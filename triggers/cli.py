@@ -5,6 +5,7 @@ Exit status: 0 fine, 1 findings, 2 unusable arguments or input, 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 UNUSABLE: Final = 2
 INTERRUPTED: Final = 130  # 128 + SIGINT
 PIPE_CLOSED: Final = 141  # 128 + SIGPIPE
+
+_DISK_FAULTS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 COMMANDS: Final = {
     "replay": ("triggers.replay.command:command", "Decide a recorded log in virtual time."),
@@ -65,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with group.make_context("triggers", list(sys.argv[1:] if arguments is None else arguments)) as context:
             status = group.invoke(context)  # not group.main: it would end a closed pipe with the status of findings
-        sys.stdout.flush()
+        if sys.stdout is not None:  # started with it closed
+            sys.stdout.flush()
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
@@ -82,10 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _out_of_reach(error: OSError) -> int:
-    """End after standard output failed; commands word the faults of their own files."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has nowhere to go
-    if isinstance(error, BrokenPipeError):
+    """End after something could not be written, or read; commands word the faults of their own files."""
+    closed = isinstance(error, BrokenPipeError)
+    full = error.filename is None and error.errno in _DISK_FAULTS
+    if closed or full:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has nowhere to go
+    if closed:
         return PIPE_CLOSED
-    place = "standard output" if error.filename is None else error.filename
-    click.echo(f"triggers: {place} cannot be written or read: {error.strerror}", err=True)
+    click.echo(f"triggers: {f'standard output cannot be written: {error.strerror}' if full else error}", err=True)
     return UNUSABLE
