@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from gzip import BadGzipFile
 
 import click
 import pytest
@@ -95,8 +96,15 @@ def test_standard_output_on_a_full_disk_is_one_clear_error(words: str) -> None:
     )
     with open("/dev/full", "wb") as full:  # noqa: PTH123  a device, not a file
         ran = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert ran.stderr == "triggers: standard output cannot be written or read: No space left on device\n"
+    assert ran.stderr == "triggers: standard output cannot be written: No space left on device\n"
     assert ran.returncode == 2
+
+
+def test_a_fault_of_another_file_is_not_laid_to_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, BadGzipFile("Not a gzipped file (b'{\"')")) == 2
+    assert capsys.readouterr().err == "triggers: Not a gzipped file (b'{\"')\n"
 
 
 def test_the_package_itself_runs() -> None:
