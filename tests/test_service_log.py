@@ -63,7 +63,7 @@ def test_a_fault_is_told_by_its_kind_and_place_without_the_data_in_its_words(
         structlog.get_logger().exception("failed")
     (line,) = lines()
     assert line["error"] == "KeyError"
-    assert line["at"][-1].startswith("test_log.py:")
+    assert line["at"][-1].startswith("test_service_log.py:")
     assert "1380000" not in json.dumps(line)
 
 
