@@ -29,12 +29,19 @@ class Running:
     """A ``triggers run`` in a process; ``out`` and ``err`` collect what it writes."""
 
     def __init__(
-        self, folder: Path, *options: str, rules: Path = SAMPLE_RULES, port: int = 0, screen: int = subprocess.PIPE
+        self,
+        folder: Path,
+        *options: str,
+        rules: Path = SAMPLE_RULES,
+        port: int = 0,
+        screen: int = subprocess.PIPE,
+        most_file_bytes: int | None = None,
     ) -> None:
         self.db = folder / "t.db"
+        before = [] if most_file_bytes is None else ["prlimit", f"--fsize={most_file_bytes}"]
         command = [sys.executable, "-m", "triggers", "run", "--rules", str(rules), "--db", str(self.db)]
         self._process = subprocess.Popen(
-            [*command, "--port", str(port), "--log-format", "json", *options],
+            [*before, *command, "--port", str(port), "--log-format", "json", *options],
             stdout=screen,
             stderr=subprocess.PIPE,
             text=True,
