@@ -22,7 +22,7 @@ def test_only_columns_in_which_something_happened_are_shown_and_totals_add_up() 
     tally.ended["b"][Reason.CAPPED] = 3
     tally.parts["a"], tally.cost["a"] = 2_400, 12_000_000
     customer = Customer(id="c")
-    customer.waits["b"] = Wait("b", None, 0, 0, 0, 0)
+    customer.put("b", Wait("b", None, 0, 0, 0, 0))
     tally.finish({"c": customer})
     assert tally.table() == [
         ["rule", "waits", "sent", "capped", "still waiting", "parts", "cost"],
