@@ -41,6 +41,15 @@ def test_a_table_is_aligned_names_left_and_figures_right() -> None:
     )  # fmt: skip
 
 
+def test_heads_of_several_words_stand_one_word_a_line() -> None:
+    assert plain([["rule", "not in audience", "still waiting"], ["a", "1", "2"]]) == (
+        "           not\n"
+        "            in    still\n"
+        "rule  audience  waiting\n"
+        "a            1        2"
+    )  # fmt: skip
+
+
 def test_numbers_are_words_for_people() -> None:
     assert (counted(1, "line"), counted(2_000, "line"), money(123_456_700_000)) == (
         "1 line",

@@ -81,13 +81,22 @@ def _figure(number: int) -> str:
 
 
 def plain(rows: Sequence[Row]) -> str:
-    """Write a table as aligned text: the first column to the left, figures to the right."""
+    """Write a table as aligned text: the first column to the left, figures to the right, heads a word a line."""
+    rows = [*_stacked(rows[0]), *rows[1:]]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
         cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         lines.append(_GAP.join([row[0].ljust(widths[0]), *cells]).rstrip())
     return "\n".join(lines)
+
+
+def _stacked(heads: Row) -> list[Row]:
+    """Write heads of several words one below the other, so that a table of many reasons fits a screen."""
+    words = [head.split() for head in heads]
+    depth = max(map(len, words))
+    columns = [[""] * (depth - len(each)) + each for each in words]
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def heading(log: Log, played: Played, zone: Zone, seconds: float) -> str:
