@@ -16,6 +16,7 @@ class Settings(BaseSettings):
 
     ``speed`` None is real time; a number runs the input in virtual time, that many times as fast; 0 as fast as it can
     be read.
+    ``max_kept_in_memory`` counts the events that customers in memory keep, some 300 bytes each.
     ``settle_s`` None is 120 in real time and 0 in virtual time (S16).
     """
 
@@ -36,6 +37,7 @@ class Settings(BaseSettings):
     max_bodies_waiting: int = Field(default=200, ge=1)
     max_events_waiting: int = Field(default=100_000, ge=1)
     max_customers_in_memory: int = Field(default=20_000, ge=1)
+    max_kept_in_memory: int = Field(default=300_000, ge=1)
 
     @property
     def settle_ms(self) -> int:

@@ -15,11 +15,13 @@ from triggers.core.intake import decode_many
 from triggers.core.rulebook import Rulebook
 from triggers.core.times import Duration
 from triggers.drivers.embedded.driver import Driver, Outcome
+from triggers.drivers.embedded.shelf import Limit
 from triggers.language import load
 from triggers.replay.log import Log
 from triggers.replay.replay import Replay
 from triggers.store.customers import LONG_PAST, all_ids, load_customer
 from triggers.store.database import Connection, connect_reader, open_database
+from triggers.store.decisions import DecisionRow, row_of
 from triggers.store.event_log import Arrival, EventLog
 from triggers.store.outbox import commands
 from triggers.store.progress import load_progress
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from triggers.core.customer import Customer
     from triggers.core.ledger import Ledger
 
+PLENTY = Limit(10_000, 10**9)
 START = 1_788_000_000_000
 
 
@@ -53,17 +56,20 @@ def arrivals(small_log: Path) -> list[tuple[Arrival, int]]:
 
 
 @pytest.fixture(scope="module")
-def expected(book: Rulebook, small_log: Path) -> tuple[dict[str, Send], dict[str, Any], Ledger]:
+def expected(book: Rulebook, small_log: Path) -> tuple[dict[str, Send], dict[str, Any], Ledger, list[DecisionRow]]:
     sends: dict[str, Send] = {}
+    rows: list[DecisionRow] = []
 
     def take(decision: Decision) -> None:
+        if (row := row_of(decision, book.revision)) is not None:
+            rows.append(row)
         if isinstance(decision, Send) and not decision.withheld and not decision.shadow:
             sends[decision.id] = decision
 
     events = list(chain.from_iterable(Log([str(small_log)], order="received").read()))
     replay = Replay(book, take, clock=events[0].received_at - 1)  # type: ignore[operator]
     replay.play(events)
-    return sends, replay.customers, replay.ledger
+    return sends, replay.customers, replay.ledger, rows
 
 
 @pytest.fixture
@@ -85,7 +91,7 @@ def reader(tmp_path: Path, writer: Writer) -> Iterator[Connection]:
 def driver_of(
     book: Rulebook, writer: Writer, reader: Connection, log: EventLog, clock: FastClock, **more: Any
 ) -> Driver:
-    options: dict[str, Any] = {"told": lambda _outcome: None, "customers_in_memory": 10_000} | more
+    options: dict[str, Any] = {"told": lambda _outcome: None, "in_memory": PLENTY} | more
     return Driver(book, reader, writer, log, load_progress(reader), clock=clock, now=lambda: 1, **options)
 
 
@@ -118,6 +124,10 @@ def test_it_decides_what_the_replay_decides(
     assert len(expected[0]) > 50
     assert sends(reader) == expected[0]
     assert driver.ledger == expected[2]
+    columns = ", ".join(DecisionRow._fields)
+    rows = reader.execute(f"SELECT {columns} FROM decisions ORDER BY seq").fetchall()  # noqa: S608  our own names
+    assert rows == expected[3]  # with their reasons, in their order
+    assert len({(row.kind, row.reason) for row in expected[3]}) > 8
     ids = [name for some in all_ids(reader) for name in some]
     assert ids == sorted(expected[1])
     assert {name: load_customer(reader, name).waits for name in ids} == {  # type: ignore[union-attr]
@@ -129,11 +139,33 @@ def test_with_few_customers_in_memory_it_decides_the_same(
     book: Rulebook, writer: Writer, reader: Connection, arrivals: list[tuple[Arrival, int]], expected: Any
 ) -> None:
     outcomes: list[Outcome] = []
-    driver = play(book, writer, reader, arrivals, customers_in_memory=7, told=outcomes.append)
+    driver = play(book, writer, reader, arrivals, in_memory=Limit(7, 10**9), told=outcomes.append)
     assert sends(reader) == expected[0]
     assert driver.ledger == expected[2]
     assert len(driver.customers) <= 8
     assert not any(isinstance(decision, Ask) for outcome in outcomes for decision, _ in outcome.decisions)
+
+
+def test_with_few_kept_events_in_memory_it_decides_the_same(
+    book: Rulebook, writer: Writer, reader: Connection, arrivals: list[tuple[Arrival, int]], expected: Any
+) -> None:
+    most = 0
+
+    def told(_outcome: Outcome) -> None:
+        nonlocal most
+        most = max(most, sum(len(each) for one in dict.values(driver.customers) for each in one.kept.values()))
+
+    clock = FastClock(arrivals[0][1], 0)
+    log = EventLog(writer, clock.now)
+    log.append([arrival for arrival, _ in arrivals], stamps=[stamp for _, stamp in arrivals]).result(60)
+    clock.hold(arrivals[-1][1])
+    driver = driver_of(book, writer, reader, log, clock, in_memory=Limit(10_000, 100), told=told)
+    while driver.turn():
+        pass
+    assert sends(reader) == expected[0]
+    assert driver.ledger == expected[2]
+    largest = max(sum(map(len, customer.kept.values())) for customer in expected[1].values())
+    assert most <= 100 + largest
 
 
 def test_the_past_of_customers_that_is_not_in_their_rows_comes_back_from_the_log(
@@ -145,7 +177,7 @@ def test_the_past_of_customers_that_is_not_in_their_rows_comes_back_from_the_log
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(triggers.store.customers, "LONG_PAST", 1)
-    driver = play(book, writer, reader, arrivals, customers_in_memory=7)
+    driver = play(book, writer, reader, arrivals, in_memory=Limit(7, 10**9))
     assert sends(reader) == expected[0]
     assert driver.ledger == expected[2]
     orders = 0
@@ -204,11 +236,11 @@ def test_killed_while_customers_are_moved_over_to_edited_rules_the_rest_are_move
     def cut(_outcome: Outcome) -> None:
         raise PowerCut
 
-    first = driver_of(edited, writer, reader, log, clock, told=cut, customers_in_memory=5)
+    first = driver_of(edited, writer, reader, log, clock, told=cut, in_memory=Limit(5, 10**9))
     assert not first.settled
     with pytest.raises(PowerCut):
         first.change(edited)
-    second = driver_of(edited, writer, reader, log, clock, customers_in_memory=5)
+    second = driver_of(edited, writer, reader, log, clock, in_memory=Limit(5, 10**9))
     assert not second.settled
     second.change(edited)
     assert second.settled
@@ -243,7 +275,7 @@ def test_killed_after_commits_it_decides_the_same(
             raise PowerCut
 
     while True:
-        driver = driver_of(book, writer, reader, log, clock, told=cut, customers_in_memory=in_memory)
+        driver = driver_of(book, writer, reader, log, clock, told=cut, in_memory=Limit(in_memory, 10**9))
         try:
             while driver.turn():
                 pass

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from triggers.clock import Clock
     from triggers.core.events import AnyEvent
     from triggers.core.rulebook import Rulebook
+    from triggers.drivers.embedded.shelf import Limit
     from triggers.store.database import Connection
     from triggers.store.event_log import EventLog, Logged
     from triggers.store.writer import Writer
@@ -61,12 +62,12 @@ class Driver(Replay):
         clock: Clock,
         now: Callable[[], int],
         told: Callable[[Outcome], None],
-        customers_in_memory: int,
+        in_memory: Limit,
     ) -> None:
         super().__init__(rulebook, self._take, clock=_reached(reader, progress, clock))
         self._reader, self._writer, self._log = reader, writer, log
         self._time, self._now, self._told = clock, now, told
-        self.customers = self._shelf = Shelf(reader, customers_in_memory, self._spill)
+        self.customers = self._shelf = Shelf(reader, in_memory, self._spill)
         self.position = self._applied = progress.position
         self._committed_clock = self.clock
         self._revision = progress.revision or rulebook.revision

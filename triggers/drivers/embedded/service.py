@@ -20,6 +20,7 @@ from triggers.drivers.embedded.driver import Driver, Outcome
 from triggers.drivers.embedded.feed import Feed, first_moment
 from triggers.drivers.embedded.rules import load_rules, rulebook_of
 from triggers.drivers.embedded.screen import REFRESH_S, SUMMARY_EVERY_S, Screen
+from triggers.drivers.embedded.shelf import Limit
 from triggers.errors import InputUnusable, OutputUnusable, ServiceUnusable, TriggersError
 from triggers.metrics import Metrics
 from triggers.store.database import Lock, connect_reader, open_database, saying
@@ -100,7 +101,7 @@ class Service:
             clock=self._clock,
             now=wall_ms,
             told=self._decided,
-            customers_in_memory=settings.max_customers_in_memory,
+            in_memory=Limit(settings.max_customers_in_memory, settings.max_kept_in_memory),
         )
         self._feed = self._make_feed()
         self._dispatcher = Dispatcher(
