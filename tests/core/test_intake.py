@@ -8,7 +8,17 @@ from decimal import Decimal
 import pytest
 
 from triggers.core.events import CustomerRegistered, Event, OrderCreated, OrderPaid, StoreVisited
-from triggers.core.intake import MAX_EVENT_BYTES, Malformed, decode, decode_chunk, decode_many, epoch_ms, stamp
+from triggers.core.intake import (
+    MAX_EVENT_BYTES,
+    Malformed,
+    bodies_of,
+    decode,
+    decode_chunk,
+    decode_many,
+    decode_whole,
+    epoch_ms,
+    stamp,
+)
 
 AT = 1_788_229_800_000  # 2026-09-01T10:30:00+08:00
 PAID = {"id": "e1", "type": "order.paid", "customer": "c1", "at": AT, "order_id": "o1", "amount": 899}
@@ -290,3 +300,33 @@ def test_epoch_ms_keeps_whole_milliseconds_whole() -> None:
     for second in range(0, 60, 7):
         for ms in range(1000):
             assert epoch_ms(f"2026-09-01T10:30:{second:02d}.{ms:03d}+08:00") == AT + second * 1000 + ms
+
+
+@pytest.mark.parametrize(
+    ("changes", "just_so"),
+    [({}, True), ({"source": "shop"}, True), ({"at": "2026-09-01T02:30:00Z"}, False), ({"received_at": AT}, False)],
+)
+def test_a_chunk_says_all_of_its_events_where_no_time_was_turned_into_another(
+    *, changes: dict[str, object], just_so: bool
+) -> None:
+    data = line() + b"\n" + line(**changes) + b"\n" + line() + b"\n"
+    assert decode_whole(data) == ([event(line()), event(line(**changes)), event(line())], just_so)
+
+
+def test_the_bodies_of_a_chunk_are_its_lines_without_braces() -> None:
+    lines = [line(id="1"), line(id="2", items=[{"sku": "a"}, {"sku": "}{"}]), line(id="3")]
+    assert bodies_of(b"\n".join(lines) + b"\n", 3) == [text[1:-1] for text in lines]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        line() + b"\n" + line(),
+        line() + b"\r\n" + line() + b"\r\n",
+        b" " + line() + b"\n" + line() + b"\n",
+        line()[:-1] + b',"more":{}\n}' + line() + b"\n",
+        line()[:-1] + b',"more":[{}\n,{}]}' + line() + b"\n",
+    ],
+)
+def test_a_chunk_of_two_events_has_no_bodies_unless_each_fills_a_line(data: bytes) -> None:
+    assert bodies_of(data, 2) is None

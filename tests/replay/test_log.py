@@ -16,6 +16,7 @@ from triggers.core.intake import MAX_EVENT_BYTES
 from triggers.errors import InputUnusable
 from triggers.replay import log as log_module
 from triggers.replay import source
+from triggers.replay.groups import Groups
 from triggers.replay.log import Log, Rejected
 
 if TYPE_CHECKING:
@@ -197,3 +198,38 @@ def test_batches_are_in_order_across_their_borders(tmp_path: Path) -> None:
     assert len(list(log.read())) > 1
     got = events(log)
     assert got == sorted(got, key=attrgetter("at"))
+
+
+def mixed_lines(number: int) -> list[bytes]:
+    """Write lines in order of time within some minutes; stretches of them are not kept as they stand in the log."""
+    chance = random.Random(9)  # noqa: S311  a test's shuffle
+    odd: list[dict[str, object]] = [{"received_at": START + 10**8}, {"id": ""}]
+    lines = [line(i, i * 1_000, **(odd[i % 2] if i % 400 < 100 and not i % 17 else {})) for i in range(number)]
+    return [one for start in range(0, number, 50) for one in chance.sample(lines[start : start + 50], 50)]
+
+
+@pytest.mark.parametrize("number", [100, 20_000])
+def test_events_kept_as_they_stand_in_the_log_are_those_that_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(source, "CHUNK", 2_000)
+    log = Log([written(tmp_path, mixed_lines(number))])
+    read = events(log)
+    counts = (log.events, log.moved, log.sorted, dict(log.reasons))
+    groups = Groups(1)
+    kept = 0
+    for batch, bodies in log.read_with_bodies():
+        kept += bodies is not None
+        groups.deal(batch, bodies)
+    assert [list(group) for group in groups] == [read]
+    assert (log.events, log.moved, log.sorted, dict(log.reasons)) == counts
+    assert kept or number == 100
+
+
+def test_events_that_were_received_at_other_times_or_are_merged_have_no_bodies(tmp_path: Path) -> None:
+    names = [written(tmp_path, [line(i, i) for i in range(5_000)], name) for name in ("a.jsonl", "b.jsonl")]
+    for log in (Log(names), Log(names[:1], order="received")):
+        batches = list(log.read_with_bodies())
+        assert {bodies is None for _, bodies in batches} == {True}
+        assert [event for batch, _ in batches for event in batch] == events(log)
+    assert {bodies is None for _, bodies in Log(names[:1]).read_with_bodies()} == {False}

@@ -29,7 +29,17 @@ from triggers.core.times import DAY, MINUTE, days_of, iso
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["MAX_EVENT_BYTES", "Malformed", "decode", "decode_chunk", "decode_many", "epoch_ms", "stamp"]
+__all__ = [
+    "MAX_EVENT_BYTES",
+    "Malformed",
+    "bodies_of",
+    "decode",
+    "decode_chunk",
+    "decode_many",
+    "decode_whole",
+    "epoch_ms",
+    "stamp",
+]
 
 EARLIEST: Final = days_of(2000, 1, 1) * DAY
 LATEST: Final = days_of(2050, 1, 1) * DAY
@@ -80,6 +90,12 @@ def decode_many(lines: Sequence[bytes], *, far_future_ok: bool = False) -> list[
 
 def decode_chunk(data: bytes) -> list[AnyEvent] | None:
     """Turn a chunk of whole lines into their events, or None if any line must be looked at by itself."""
+    whole = decode_whole(data)
+    return None if whole is None else whole[0]
+
+
+def decode_whole(data: bytes) -> tuple[list[AnyEvent], bool] | None:
+    """Do as ``decode_chunk``, and tell whether the events are just what their lines say: times in ms, none received."""
     lines = data.count(b"\n") + (not data.endswith(b"\n"))
     if _has_long_line(data):
         return None
@@ -88,12 +104,24 @@ def decode_chunk(data: bytes) -> list[AnyEvent] | None:
         if len(events) != lines:  # blank lines, two objects on a line, one object on two
             return None
         with localcontext(_CHECKING):
-            _check(events)
+            just_so = _check(events)
         if b"\\" in data or b"\x7f" in data or b"\xc2" in data:  # without these there is no control character
-            return None if any(map(wrong_value, events)) else events
+            return None if any(map(wrong_value, events)) else (events, just_so)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ArithmeticError, ValueError):
         return None
-    return events
+    return events, just_so
+
+
+def bodies_of(data: bytes, number: int) -> list[bytes] | None:
+    """Cut a good chunk into what stands between the outer braces of its events, or None if not each is on a line.
+
+    "}", an end of line and "{" can follow each other only between two events: as many of these as events, less one, put
+    each of them on a line of its own.
+    """
+    if not (data.startswith(b"{") and data.endswith(b"}\n")):
+        return None
+    bodies = data[1:-2].split(b"}\n{")
+    return bodies if len(bodies) == number else None
 
 
 def _has_long_line(data: bytes) -> bool:
@@ -105,12 +133,17 @@ def _has_long_line(data: bytes) -> bool:
     return False
 
 
-def _check(events: list[Any]) -> None:
-    """Check what the types cannot say in the fewest steps; ValueError or ArithmeticError where an event is wrong."""
+def _check(events: list[Any]) -> bool:
+    """Check what the types cannot say in the fewest steps; ValueError or ArithmeticError where an event is wrong.
+
+    Tells whether all times were in ms and none of them one of receipt.
+    """
+    just_so = True
     for event in events:
         at = event.at
         if type(at) is not int:
             event.at = at = epoch_ms(at)
+            just_so = False
         if not EARLIEST <= at < LATEST or not 0 < len(event.id) <= MAX_KEY or not 0 < len(event.customer) <= MAX_KEY:
             raise ValueError
         kind = type(event)
@@ -128,8 +161,15 @@ def _check(events: list[Any]) -> None:
                 raise ValueError
             if price is not None and not _LOWEST < price + _OFFSET < _HIGHEST:
                 raise ValueError
-        if (event.received_at is not None or event.source) and (_wrong_time(event) or wrong_value(event)):
-            raise ValueError
+        if event.received_at is not None or event.source:
+            just_so = _check_origin(event) and just_so
+    return just_so
+
+
+def _check_origin(event: Event) -> bool:
+    if _wrong_time(event) or wrong_value(event):
+        raise ValueError
+    return event.received_at is None
 
 
 def _check_items(items: tuple[Item, ...]) -> None:

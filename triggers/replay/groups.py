@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from itertools import chain
 from operator import attrgetter
+from struct import Struct
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 from zlib import crc32
@@ -31,7 +32,7 @@ SORTED_IN_MEMORY: Final = 100_000
 """Up to how many events a group out of order is sorted without temporary files."""
 
 _SMALL = 128 * 1024  # bytes of a group that need no file
-_LENGTH = 4  # bytes of a frame's length
+_HEAD = Struct(">?I")  # of a frame: whether it holds lines of a log, and its length in bytes
 _at: Any = attrgetter("at")
 
 
@@ -44,12 +45,14 @@ class Groups:
             for _ in range(number)
         ]
         self._counts = [0] * number
-        self._hands: list[list[AnyEvent]] = [[] for _ in range(number)]
+        self._hands: list[list[Any]] = [[] for _ in range(number)]
+        self._bare = False  # whether the hands hold bodies
         self._in_hand = 0
         self._written = 0
         self._read = 0
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode: Callable[[bytes], list[AnyEvent]] = msgspec.msgpack.Decoder(list[AnyEvent]).decode
+        self._decode_lines: Callable[[bytes], list[AnyEvent]] = msgspec.json.Decoder(AnyEvent).decode_lines
 
     def __enter__(self) -> Self:
         return self
@@ -63,12 +66,19 @@ class Groups:
         """How much of what was dealt has been played."""
         return self._read / self._written if self._written else 1.0
 
-    def deal(self, events: Sequence[AnyEvent]) -> None:
-        """Take events in; OutputUnusable if there is no room for the temporary files."""
+    def deal(self, events: Sequence[AnyEvent], bodies: Sequence[bytes] | None = None) -> None:
+        """Take events in; OutputUnusable if there is no room for the temporary files.
+
+        ``bodies`` are what stands between the braces of their lines, if that says all but ``received_at``, which will
+        be ``at``.
+        """
         number = len(self._files)
+        if self._bare is not (bodies is not None):
+            self._write()
+            self._bare = bodies is not None
         takers = [hand.append for hand in self._hands]
-        for event in events:
-            takers[crc32(event.customer.encode()) % number](event)  # the same groups in every run
+        for event, kept in zip(events, events if bodies is None else bodies, strict=True):
+            takers[crc32(event.customer.encode()) % number](kept)  # the same groups in every run
         self._in_hand += len(events)
         if self._in_hand >= IN_HAND:
             self._write()
@@ -77,10 +87,10 @@ class Groups:
         with room():
             for i, hand in enumerate(self._hands):
                 if hand:
-                    frame = self._encode(hand)
-                    self._files[i].write(len(frame).to_bytes(_LENGTH) + frame)
+                    frame = b"{%b}" % b"}\n{".join(hand) if self._bare else self._encode(hand)
+                    self._files[i].write(_HEAD.pack(self._bare, len(frame)) + frame)
                     self._counts[i] += len(hand)
-                    self._written += _LENGTH + len(frame)
+                    self._written += _HEAD.size + len(frame)
                     hand.clear()
         self._in_hand = 0
 
@@ -106,10 +116,15 @@ class Groups:
     def _frames(self, i: int) -> Iterator[list[AnyEvent]]:
         file = self._files[i]
         file.seek(0)
-        while length := file.read(_LENGTH):
-            frame = file.read(int.from_bytes(length))
-            self._read += _LENGTH + len(frame)
-            yield self._decode(frame)
+        while head := file.read(_HEAD.size):
+            bare, length = _HEAD.unpack(head)
+            frame = file.read(length)
+            self._read += _HEAD.size + length
+            events = self._decode_lines(frame) if bare else self._decode(frame)
+            if bare:
+                for event in events:
+                    event.received_at = event.at
+            yield events
         file.close()  # what has been read is let go
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from triggers.core.events import type_of
-from triggers.core.intake import Malformed, decode, decode_chunk, stamp
+from triggers.core.intake import Malformed, bodies_of, decode, decode_whole, stamp
 from triggers.core.times import HOUR
 from triggers.errors import InputUnusable
 from triggers.replay.source import Source
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from triggers.core.events import AnyEvent
+
+    Batch = tuple[list[AnyEvent], list[bytes] | None]
 
 SLACK: Final = HOUR
 """How much later than its neighbours an event may stand in a log that is read in one go, in ms of the log's time."""
@@ -55,6 +57,39 @@ class Rejected(msgspec.Struct):
     message: str
     raw: str | None
     raw_base64: str | None = None
+
+
+class _Held:
+    """Events in order of when they happened, with those instants, and with the bodies of those that have one."""
+
+    def __init__(self) -> None:
+        self.ats: list[int] = []
+        self._events: list[AnyEvent] = []
+        self._bodies: list[bytes | None] = []
+
+    def add(self, events: list[AnyEvent], bodies: list[bytes] | None) -> None:
+        """Take events in; those of one instant stay in the order they came."""
+        ats = list(map(_at, events))
+        in_order = (not self.ats or not ats or self.ats[-1] <= ats[0]) and ats == sorted(ats)
+        self.ats += ats
+        self._events += events
+        self._bodies += [None] * len(events) if bodies is None else bodies
+        if not in_order:
+            order = sorted(range(len(self.ats)), key=self.ats.__getitem__)
+            self.ats.sort()
+            self._events = [self._events[i] for i in order]
+            self._bodies = [self._bodies[i] for i in order]
+
+    def take(self, number: int) -> Batch:
+        """Give the first events away: with their bodies if all have one, else as received when they happened."""
+        events, bodies = self._events[:number], self._bodies[:number]
+        del self.ats[:number], self._events[:number], self._bodies[:number]
+        if all(bodies):
+            return events, bodies  # type: ignore[return-value]
+        if any(bodies):
+            for event in events:
+                event.received_at = event.at
+        return events, None
 
 
 class Log:
@@ -101,34 +136,50 @@ class Log:
     def read(self) -> Iterator[list[AnyEvent]]:
         """Give the events in order, in batches, with ``received_at`` set; each call reads from the start."""
         self._start()
-        batches = self._as_received if self.order == "received" else self._as_occurred
         if len(self.sources) == 1:
-            yield from batches(self.sources[0])
+            yield from self._stamped(self.sources[0])
             return
-        merged = merge(*(chain.from_iterable(batches(source)) for source in self.sources), key=_received)
+        merged = merge(*(chain.from_iterable(self._stamped(source)) for source in self.sources), key=_received)
         while batch := list(islice(merged, MERGED_BATCH)):
             yield batch
 
+    def read_with_bodies(self) -> Iterator[Batch]:
+        """Do as ``read``, and give with a batch what stands between the braces of its lines where that says all.
+
+        The events of such a batch have no ``received_at``: they count as received when they happened. To keep what
+        stands in the log is much cheaper than to write an event anew.
+        """
+        if len(self.sources) == 1 and self.order != "received":
+            self._start()
+            yield from self._as_occurred(self.sources[0], bare=True)
+        else:
+            for events in self.read():
+                yield events, None
+
+    def _stamped(self, source: Source) -> Iterator[list[AnyEvent]]:
+        if self.order == "received":
+            return self._as_received(source)
+        return (events for events, _ in self._as_occurred(source, bare=False))
+
     # In order
 
-    def _as_occurred(self, source: Source) -> Iterator[list[AnyEvent]]:
-        held: list[AnyEvent] = []
+    def _as_occurred(self, source: Source, *, bare: bool) -> Iterator[Batch]:
+        held = _Held()
         given = 0
-        for events in self._decoded(source):
-            self._happened_as_received(events)
-            held += events
-            held.sort(key=_at)
-            if held and held[0].at < given:
+        for events, chunk in self._decoded(source):
+            bodies = None if chunk is None or not bare else bodies_of(chunk, len(events))
+            if bodies is None:
+                self._happened_as_received(events)
+            held.add(events, bodies)
+            if held.ats and held.ats[0] < given:
                 self.sorted = False
-            ready = bisect_right(held, held[-1].at - SLACK, key=_at) if held else 0
-            ready = max(ready, len(held) - MAX_HELD)
+            ready = bisect_right(held.ats, held.ats[-1] - SLACK) if held.ats else 0
+            ready = max(ready, len(held.ats) - MAX_HELD)
             if ready:
-                batch = held[:ready]
-                del held[:ready]
-                given = max(given, batch[-1].at)
-                yield batch
-        if held:
-            yield held
+                given = max(given, held.ats[ready - 1])
+                yield held.take(ready)
+        if held.ats:
+            yield held.take(len(held.ats))
 
     def _happened_as_received(self, events: list[AnyEvent]) -> None:
         """Let every event count as received when it happened; one from the future happened when received (S4)."""
@@ -139,7 +190,7 @@ class Log:
 
     def _as_received(self, source: Source) -> Iterator[list[AnyEvent]]:
         latest = 0
-        for events in self._decoded(source):
+        for events, _ in self._decoded(source):
             for event in events:
                 if event.received_at is None:
                     event.received_at = event.at
@@ -150,15 +201,15 @@ class Log:
 
     # Lines
 
-    def _decoded(self, source: Source) -> Iterator[list[AnyEvent]]:
+    def _decoded(self, source: Source) -> Iterator[tuple[list[AnyEvent], bytes | None]]:
+        """Give the events of each chunk, and the chunk if they are just what it says."""
         line = 1
         for chunk in source.chunks():
-            events = decode_chunk(chunk)
-            if events is None:
-                events = self._line_by_line(source, chunk, line)
-            line += chunk.count(b"\n")
+            whole = decode_whole(chunk)
+            events, just_so = (self._line_by_line(source, chunk, line), False) if whole is None else whole
+            line += chunk.count(b"\n") if whole is None else len(events)
             self.events += len(events)
-            yield events
+            yield events, chunk if just_so else None
 
     def _line_by_line(self, source: Source, chunk: bytes, first: int) -> list[AnyEvent]:
         events: list[Any] = []

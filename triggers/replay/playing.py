@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import compress
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
     from triggers.core.decisions import Decision
     from triggers.core.events import AnyEvent
     from triggers.core.rulebook import Rulebook
-    from triggers.replay.log import Log
+    from triggers.replay.log import Batch, Log
 
     Report: TypeAlias = Callable[[float, int], None]
 
 DEALING: Final = 0.4
 """The part of the work that is done when the log has been read, roughly."""
 
+_at: Any = attrgetter("at")
 _received: Any = attrgetter("received_at")
 
 
@@ -127,17 +129,26 @@ def _deal(log: Log, book: Rulebook, stretch: Stretch, groups: Groups, report: Re
     """Deal the log's events out to groups of customers; tells the first and the last instant to play."""
     idle = {cls for cls, plan in book.plans.items() if plan.idle and not book.has_slots}
     begin, end, until = NEVER, -1, stretch.until
-    for batch in log.read():
-        events = batch if until is None else [event for event in batch if _received(event) <= until]
+    for events, bodies in log.read_with_bodies():
+        when = _received if bodies is None else _at
+        if until is not None:
+            events, bodies = _those(events, bodies, [when(event) <= until for event in events])  # noqa: PLW2901
         if events:
             edges = (events[0], events[-1]) if log.sorted else events
-            begin, end = min(begin, *map(_received, edges)), max(end, *map(_received, edges))
-        groups.deal([event for event in events if event.__class__ not in idle] if idle else events)
+            begin, end = min(begin, *map(when, edges)), max(end, *map(when, edges))
+        if idle:
+            events, bodies = _those(events, bodies, [event.__class__ not in idle for event in events])  # noqa: PLW2901
+        groups.deal(events, bodies)
         if report is not None:
             report(DEALING * log.share, log.events)
     if end < 0:
         return None
     return begin, end if until is None else until
+
+
+def _those(events: list[AnyEvent], bodies: list[bytes] | None, wanted: list[bool]) -> Batch:
+    """Leave out what is not wanted."""
+    return list(compress(events, wanted)), None if bodies is None else list(compress(bodies, wanted))
 
 
 def _take(tally: Tally, since: int, taker: Taker) -> Callable[[Decision], None]:
