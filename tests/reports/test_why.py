@@ -346,6 +346,17 @@ def test_the_service_tells_the_same_story_as_a_replay_and_how_far_each_message_c
     assert sum(line.endswith(" (accepted)") for line in from_service) == 2
 
 
+def test_the_service_tells_what_the_engine_has_forgotten_since(asker: Asker, rules: Path) -> None:
+    (rules / "_shop.yaml").write_text(SHOP + "history: 40d\n", encoding="utf-8")
+    asker.write(*busy(), *(paid(f"later{month}", at(20, "09:00", month), f"later{month}") for month in (10, 11, 12)))
+    from_log = asker.ask("--order", "received")
+    from_service = asker.ask_service(asker.serve(), "--rules", str(rules))
+    assert any("since order.created e3" in line for line in from_log)
+    assert any("cancelled by order.paid: e4" in line for line in from_log)
+    ends = {kind: said(from_log, kind) for kind in ("waits", "ended")}
+    assert {kind: said(from_service, kind) for kind in ends} == ends
+
+
 def test_what_other_rules_decided_is_told_by_what_was_kept_of_it(asker: Asker, rules: Path) -> None:
     asker.write(*busy())
     database = asker.serve()

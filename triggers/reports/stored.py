@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, cast
 
 from triggers.core.customer import Customer, Wait
 from triggers.core.decisions import Armed, Ended, LateCancel, Postponed, Reason
+from triggers.core.events import type_of
 from triggers.core.rulebook import Rulebook
 from triggers.core.rules import Shop
 from triggers.core.times import NEVER, Zone
 from triggers.core.waits import expiry_of
 from triggers.replay.diary import Diary, still_waiting
 from triggers.reports.story import Story, Unknown
-from triggers.store.customers import all_ids, load_customer
+from triggers.store.customers import ENGINES, all_ids, load_customer
 from triggers.store.database import connect_reader
 from triggers.store.decisions import ARMED, ENDED, LATE_CANCEL, decisions_of
 from triggers.store.event_log import events_of
@@ -24,11 +25,13 @@ from triggers.store.progress import load_progress
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
     from pathlib import Path
 
     from triggers.core.decisions import Decision, Send
     from triggers.core.events import AnyEvent
     from triggers.store.decisions import DecisionRow
+    from triggers.store.event_log import Logged
 
 NO_RULES = Rulebook((), Shop("", Zone("UTC")))
 """What explains where the rules of that time are not at hand: the stored details alone, in UTC."""
@@ -52,6 +55,8 @@ class _Telling:
     def __init__(self, connection: sqlite3.Connection, customer: Customer, book: Rulebook) -> None:
         self.connection = connection
         self.customer = customer
+        self.log = events_of(connection, customer.id)
+        customer.kept = _past(customer, self.log)
         self.book = book
         self.past = Rulebook((), book.shop)  # for what was decided by other rules than those at hand
         self.diary = Diary({customer.id: customer}, later=True)
@@ -66,7 +71,7 @@ class _Telling:
             self._tell_row(row)
         begun = {(row.rule, row.anchor) for row in rows if row.kind == ARMED}
         decided, diary.entries = diary.entries, []
-        for logged in events_of(self.connection, self.customer.id):
+        for logged in self.log:
             event = cast("AnyEvent", logged.event)  # the log holds no other types
             diary.saw(self.book, event)
             if progress.revision == self.book.revision and logged.seq <= progress.position:
@@ -122,3 +127,14 @@ class _Telling:
                     None,
                 )
         return wait
+
+
+def _past(customer: Customer, log: Sequence[Logged]) -> dict[str, list[AnyEvent]]:
+    """Put together all that happened to a customer: what the log says, also where the engine has forgotten it."""
+    past = {kind: [each for each in kept if each.source == ENGINES] for kind, kept in customer.kept.items()}
+    for logged in log:
+        event = cast("AnyEvent", logged.event)  # the log holds no other types
+        past.setdefault(type_of(event), []).append(event)
+    for events in past.values():
+        events.sort(key=lambda event: event.at)
+    return past
