@@ -16,7 +16,7 @@ class Settings(BaseSettings):
 
     ``speed`` None is real time; a number runs the input in virtual time, that many times as fast; 0 as fast as it can
     be read.
-    ``max_kept_in_memory`` counts the events that customers in memory keep, some 300 bytes each.
+    ``max_kept_in_memory`` counts the events that customers in memory keep, some 600 bytes each.
     ``settle_s`` None is 120 in real time and 0 in virtual time (S16).
     """
 
