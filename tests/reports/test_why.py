@@ -214,7 +214,7 @@ def test_an_event_that_began_no_wait_tells_what_was_needed(asker: Asker) -> None
     asker.write(created("e1", at(1, "09:00"), 150))
     assert said(asker.ask(), "ignored") == ["coupon: e1 began no wait: event.amount >= 200 needed"]
     assert asker.ask("--rule", "coupon")[-1] == (
-        "coupon never began a wait for c1: a order.created where event.amount >= 200 is needed"
+        "coupon never began a wait for c1: order.created where event.amount >= 200 is needed"
     )
 
 

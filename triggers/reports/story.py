@@ -70,7 +70,7 @@ def _never(rule: Rule | None) -> str:
     if rule.when is None:
         return ": no slot of it came while the customer was known"
     where = f" where {rule.when.where.text}" if rule.when.where is not None else ""
-    return f": a {rule.when.event}{where} is needed"
+    return f": {rule.when.event}{where} is needed"
 
 
 @dataclass(frozen=True, slots=True)
