@@ -42,6 +42,11 @@ def test_an_order_paid_twice_is_one_order_with_the_amount_of_its_first_payment()
         assert found.last_paid_at == START + 3 * HOUR
 
 
+def test_of_two_payments_of_an_order_at_one_instant_the_smaller_counts_whatever_arrived_first() -> None:
+    told = [event("order.paid", HOUR, order_id="a", amount=Decimal(amount)) for amount in (70, 60)]
+    assert [facts(*order).total_paid for order in (told, told[::-1])] == [Decimal(60), Decimal(60)]
+
+
 def test_nobody_has_a_mean_before_the_first_order() -> None:
     found = facts(event("store.visited", 0))
     assert (found.orders_paid, found.total_paid, found.avg_order_value, found.last_paid_at) == (0, 0, None, None)

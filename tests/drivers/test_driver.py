@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from running import SAMPLE_RULES
 
+import triggers.drivers.embedded.driver
 import triggers.store.customers
 from triggers.clock import FastClock
 from triggers.core.decisions import Ask, Decision, Send
 from triggers.core.history import qualified
 from triggers.core.intake import decode_many
 from triggers.core.rulebook import Rulebook
-from triggers.core.times import Duration
+from triggers.core.times import DAY, Duration
 from triggers.drivers.embedded.driver import Driver, Outcome
 from triggers.drivers.embedded.shelf import Limit
 from triggers.language import load
@@ -296,3 +297,33 @@ def test_the_number_known_when_a_message_is_decided_goes_with_it(
     (known,) = reader.execute("SELECT count(*) FROM outbox WHERE phone LIKE '+86%'").fetchone()
     (unknown,) = reader.execute("SELECT count(*) FROM outbox WHERE phone IS NULL").fetchone()
     assert known > 10 * unknown
+
+
+def test_an_event_that_enters_while_the_driver_looks_for_events_acts_before_the_timers_that_it_cancels(
+    writer: Writer, reader: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load(SAMPLE_RULES)
+    assert loaded.shop is not None
+    book = Rulebook(loaded.rules, loaded.shop, keep_all=True)
+    clock = FastClock(START, 0)
+    log = EventLog(writer, clock.now)
+    order = f'"customer":"c1","order_id":"o1","amount":899,"at":{START}'
+    created, paid = (f'{{"id":"{name}","type":"order.{name}",{order}}}'.encode() for name in ("created", "paid"))
+    log.append([Arrival(created, decode_many([created])[0], "test")], stamps=[START]).result(60)
+    driver = driver_of(book, writer, reader, log, clock)
+    assert driver.turn()
+    look = triggers.drivers.embedded.driver.read_events
+
+    def look_too_early(*arguments: Any) -> Any:
+        found = look(*arguments)
+        monkeypatch.undo()
+        log.append([Arrival(paid, decode_many([paid])[0], "test")], stamps=[START + 1]).result(60)
+        return found
+
+    monkeypatch.setattr(triggers.drivers.embedded.driver, "read_events", look_too_early)
+    clock.hold(START + 3 * DAY)
+    while driver.turn():
+        pass
+    assert sends(reader) == {}
+    reasons = reader.execute("SELECT reason FROM decisions WHERE kind = 'ended' AND rule LIKE 'abandoned%'").fetchall()
+    assert reasons == [("cancelled",)]
