@@ -136,6 +136,14 @@ def test_after_a_horizon_nothing_is_stamped_before_it(log: EventLog, reader: Con
     assert [each.received_at for each in read_events(reader, 1, 10)] == [NOON + 1_000, NOON + 1_000]
 
 
+def test_a_horizon_never_goes_back_when_the_clock_does(log: EventLog, reader: Connection, clock: SetClock) -> None:
+    assert log.horizon().result(10).at == NOON
+    clock.at = NOON - 60_000
+    assert log.horizon().result(10).at == NOON
+    log.append([paid("a")]).result(10)
+    assert [each.received_at for each in read_events(reader, 0, 10)] == [NOON]
+
+
 def test_recorded_stamps_are_kept_as_they_are_in_order(log: EventLog, reader: Connection) -> None:
     results(log, paid("a"), paid("b"), paid("c"), stamps=[NOON - 500, NOON - 400, NOON - 450])
     assert [each.received_at for each in read_events(reader, 0, 10)] == [NOON - 500, NOON - 400, NOON - 400]
