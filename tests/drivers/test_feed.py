@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from triggers.clock import FastClock, WallClock
-from triggers.drivers.embedded.feed import HEAD, LINES_AT_ONCE, Feed, Tape, first_moment
+from triggers.drivers.embedded.feed import HEAD, LINES_AT_ONCE, LONGEST_LINE, Feed, Tape, first_moment
 from triggers.errors import InputUnusable
 from triggers.store.database import connect_reader, open_database
 from triggers.store.event_log import EventLog, Place, read_events, read_place
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from triggers.store.database import Connection
 
 START = 1_788_000_000_000
+ZIPPED = gzip.compress(b"one\n" * 1_000)
 
 
 @pytest.fixture
@@ -137,6 +138,39 @@ def test_a_gzipped_file_that_ends_early_is_a_clear_error(tmp_path: Path) -> None
     with pytest.raises(InputUnusable, match="cannot be read on after byte"):
         list(iter(lambda: tape.read(to_the_end=True), []))
     tape.close()
+
+
+@pytest.mark.parametrize("whole", [b"", b"{", ZIPPED[:20], ZIPPED[:12] + b"\xff" * 300])
+def test_where_a_damaged_log_begins_is_a_clear_error(tmp_path: Path, whole: bytes) -> None:
+    path = tmp_path / "log.jsonl.gz"
+    path.write_bytes(whole)
+    with pytest.raises(InputUnusable, match=r"log.jsonl.gz (holds no event yet|cannot be read)"):
+        first_moment(path)
+
+
+def test_what_is_gzipped_is_known_by_its_content(tmp_path: Path) -> None:
+    (tmp_path / "zipped.jsonl").write_bytes(gzip.compress(visit("a", START).encode()))
+    (tmp_path / "plain.gz").write_text(visit("a", START))
+    for name, grows in (("zipped.jsonl", False), ("plain.gz", True)):
+        assert first_moment(tmp_path / name) == START
+        tape = Tape(tmp_path / name)
+        assert tape.grows == grows
+        tape.close()
+
+
+def test_the_rest_of_a_line_that_is_too_long_is_no_line_of_its_own_also_after_a_restart(tmp_path: Path) -> None:
+    path, hidden = tmp_path / "log.jsonl", visit("hidden", START)
+    path.write_bytes(b"x" * (2 * LONGEST_LINE) + hidden.strip().encode())
+    tape = Tape(path)
+    assert tape.read(to_the_end=False) == [(b"x" * LONGEST_LINE, LONGEST_LINE)]
+    with path.open("a") as file:
+        file.write(hidden + visit("b", START))
+    size = path.stat().st_size
+    assert tape.read(to_the_end=False) == [(visit("b", START).strip().encode(), size)]
+    tape.close()
+    later = Tape(path, LONGEST_LINE, b"x" * HEAD)
+    assert later.read(to_the_end=False) == [(visit("b", START).strip().encode(), size)]
+    later.close()
 
 
 def test_the_clock_of_a_log_starts_at_its_first_event(tmp_path: Path) -> None:

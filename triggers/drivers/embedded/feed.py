@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import os
 import threading
+import zlib
 from collections import deque
+from contextlib import closing
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -27,8 +29,10 @@ LINES_AT_ONCE = 500
 POLL_S = 0.1
 TICK_S = 0.02
 LONGEST_LINE = 8 * MAX_EVENT_BYTES
-"""A line is kept up to this; what is longer is no event anyhow."""
+"""A line is kept up to this and the rest of it left out; what is longer is no event anyhow."""
 
+GZIP = b"\x1f\x8b"
+"""How a gzipped file begins, whatever its name."""
 HEAD = 1_024
 """So many bytes at its start tell one file from another."""
 
@@ -51,10 +55,10 @@ class Tape:
 
     def __init__(self, path: Path, offset: int = 0, head: bytes = b"") -> None:
         self.path = path
-        self.grows = path.suffix != ".gz"
         self.offset = offset
         self.head = head
-        self._file = open_input(path)
+        self._skipping = False
+        self._file, self.grows = _open(path)
         try:
             self._find_place()
         except InputUnusable:
@@ -68,14 +72,16 @@ class Tape:
         """
         lines: list[tuple[bytes, int]] = []
         for line in self._lines():
-            if not line.endswith(b"\n") and self.grows and not to_the_end and not _is_whole(line):
+            ends = line.endswith(b"\n")
+            if not (ends or self._skipping or to_the_end or _is_whole(line)) and self.grows:
                 self._file.seek(self.offset)
                 break
             if self.offset < HEAD:
                 self.head = (self.head + line)[:HEAD]
             self.offset += len(line)
-            if body := line.strip():
+            if not self._skipping and (body := line.strip()):
                 lines.append((body, self.offset))
+            self._skipping = not ends and (self._skipping or len(line) >= LONGEST_LINE)
             if len(lines) >= LINES_AT_ONCE:
                 break
         return lines
@@ -94,7 +100,7 @@ class Tape:
             return False
         before = self.offset
         self._file.close()
-        self._file = open_input(self.path)
+        self._file, self.grows = _open(self.path)
         self._find_place()
         return self.offset < before
 
@@ -109,15 +115,16 @@ class Tape:
             if not first.startswith(self.head) or (self.grows and self._file.tell() < self.offset):
                 self.offset = 0
             self.head = first[: self.offset]
-            self._file.seek(self.offset)
-        except (OSError, EOFError) as error:
+            self._file.seek(max(self.offset - 1, 0))
+            self._skipping = self.offset > 0 and self._file.read(1) != b"\n"  # inside a line whose start is known
+        except (OSError, EOFError, zlib.error) as error:
             raise InputUnusable(f"{self.path} cannot be read: {error}") from error
 
     def _lines(self) -> Iterator[bytes]:
         try:
             while line := self._file.readline(LONGEST_LINE):
                 yield line
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise InputUnusable(f"{self.path} cannot be read on after byte {self.offset}: {error}") from error
 
 
@@ -125,21 +132,24 @@ def _is_whole(line: bytes) -> bool:
     return len(line) >= LONGEST_LINE or isinstance(decode(line.strip(), far_future_ok=True), Event)
 
 
-def open_input(path: Path) -> IO[bytes]:
-    """Open an input file. Raises InputUnusable."""
+def _open(path: Path) -> tuple[IO[bytes], bool]:
+    """Open an input file and tell whether it may grow: a gzipped one does not. Raises InputUnusable."""
     try:
-        return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+        with path.open("rb") as file:
+            zipped = file.read(len(GZIP)) == GZIP
+        return (gzip.open(path), False) if zipped else (path.open("rb"), True)  # type: ignore[return-value]
     except OSError as error:
         raise InputUnusable(f"the input {path} cannot be read: {error.strerror}") from error
 
 
 def first_moment(path: Path) -> int:
     """Find when the first event of a log was received, in epoch ms. Raises InputUnusable if it has none."""
-    with open_input(path) as file:
-        for line in file:
-            event = decode(line.strip()) if line.strip() else None
-            if isinstance(event, Event):
-                return moment_of(event, 0)
+    with closing(Tape(path)) as tape:
+        while lines := tape.read(to_the_end=True):
+            for body, _ in lines:
+                event = decode(body)
+                if isinstance(event, Event):
+                    return moment_of(event, 0)
     raise InputUnusable(f"{path} holds no event yet; --speed starts its clock at the first one")
 
 
