@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from running import Running, write_shop_log
 
+from triggers.store.database import Connection, connect_reader, open_database
+from triggers.store.writer import Writer
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -39,3 +42,19 @@ def shop_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A made-up shop's log of 3,000 events."""
     return write_shop_log(tmp_path_factory.mktemp("shop"), customers=200, events=3_000)
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[Writer]:
+    open_database(tmp_path / "t.db")
+    writer = Writer(tmp_path / "t.db")
+    yield writer
+    writer.close()
+
+
+@pytest.fixture
+def reader(tmp_path: Path, writer: Writer) -> Iterator[Connection]:
+    assert writer.waiting == 0
+    reader = connect_reader(tmp_path / "t.db")
+    yield reader
+    reader.close()

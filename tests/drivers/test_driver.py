@@ -21,19 +21,18 @@ from triggers.language import load
 from triggers.replay.log import Log
 from triggers.replay.replay import Replay
 from triggers.store.customers import LONG_PAST, all_ids, load_customer
-from triggers.store.database import Connection, connect_reader, open_database
 from triggers.store.decisions import DecisionRow, row_of
 from triggers.store.event_log import Arrival, EventLog
 from triggers.store.outbox import commands
 from triggers.store.progress import load_progress
-from triggers.store.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from triggers.core.customer import Customer
     from triggers.core.ledger import Ledger
+    from triggers.store.database import Connection
+    from triggers.store.writer import Writer
 
 PLENTY = Limit(10_000, 10**9)
 START = 1_788_000_000_000
@@ -71,22 +70,6 @@ def expected(book: Rulebook, small_log: Path) -> tuple[dict[str, Send], dict[str
     replay = Replay(book, take, clock=events[0].received_at - 1)  # type: ignore[operator]
     replay.play(events)
     return sends, replay.customers, replay.ledger, rows
-
-
-@pytest.fixture
-def writer(tmp_path: Path) -> Iterator[Writer]:
-    open_database(tmp_path / "t.db")
-    writer = Writer(tmp_path / "t.db")
-    yield writer
-    writer.close()
-
-
-@pytest.fixture
-def reader(tmp_path: Path, writer: Writer) -> Iterator[Connection]:
-    assert writer.waiting == 0
-    reader = connect_reader(tmp_path / "t.db")
-    yield reader
-    reader.close()
 
 
 def driver_of(

@@ -10,34 +10,16 @@ import pytest
 from triggers.clock import FastClock, WallClock
 from triggers.drivers.embedded.feed import HEAD, LINES_AT_ONCE, LONGEST_LINE, Feed, Tape, first_moment
 from triggers.errors import InputUnusable
-from triggers.store.database import connect_reader, open_database
 from triggers.store.event_log import EventLog, Place, read_events, read_place
-from triggers.store.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from triggers.store.database import Connection
+    from triggers.store.writer import Writer
 
 START = 1_788_000_000_000
 ZIPPED = gzip.compress(b"one\n" * 1_000)
-
-
-@pytest.fixture
-def writer(tmp_path: Path) -> Iterator[Writer]:
-    open_database(tmp_path / "t.db")
-    writer = Writer(tmp_path / "t.db")
-    yield writer
-    writer.close()
-
-
-@pytest.fixture
-def reader(tmp_path: Path, writer: Writer) -> Iterator[Connection]:
-    assert writer.waiting == 0
-    reader = connect_reader(tmp_path / "t.db")
-    yield reader
-    reader.close()
 
 
 def visit(name: str, at: int, received_at: int | None = None) -> str:

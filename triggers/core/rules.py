@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 Cap: TypeAlias = "tuple[int, Duration]"
 """n sends in a duration: ``n / D``."""
 
-CLASSES = ("marketing", "member", "greeting", "notice")
-
 
 @dataclass(frozen=True, slots=True)
 class Recency:
