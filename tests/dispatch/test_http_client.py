@@ -230,13 +230,13 @@ async def test_a_redirect_is_not_followed() -> None:
     assert len(server.heads) == 1
 
 
-async def test_cookies_are_not_kept() -> None:
-    async with (
-        serving(always(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n")) as server,
-        asking() as client,
-    ):
+async def test_cookies_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _host, *rest, **named: real("127.0.0.1", *rest, **named))
+    answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"
+    async with serving(always(answer)) as server, asking() as client:
         for _ in range(2):
-            await client.request("GET", server.url)
+            await client.request("GET", server.url.replace("127.0.0.1", "gateway.example"))
     assert len(server.heads) == 2
     assert "cookie" not in "".join(server.heads).lower()
 
@@ -249,8 +249,12 @@ async def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.Monke
 
 
 async def test_a_long_answer_is_cut() -> None:
-    head = f"HTTP/1.1 200 OK\r\nContent-Length: {MAX_ANSWER * 20}\r\n\r\n".encode()
-    async with serving(always(head + b"x" * MAX_ANSWER * 20)) as server, asking() as client:
+    async def act(_number: int, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {MAX_ANSWER * 20}\r\n\r\nx".encode())
+        await asyncio.sleep(0.05)
+        writer.write(b"x" * (MAX_ANSWER * 20 - 1))
+
+    async with serving(act) as server, asking() as client:
         answer = await client.request("GET", server.url)
     assert isinstance(answer, Response)
     assert len(answer.body) == MAX_ANSWER

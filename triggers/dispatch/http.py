@@ -24,7 +24,6 @@ MAX_ANSWER = 65_536
 MAX_RETRY_AFTER_S = 86_400.0
 KEEP_ALIVE_S = 4.0
 """An idle connection is dropped before servers do, many after 5 s: a request on a closing one ends as unknown."""
-_OURS = ("Accept-Encoding", "Content-Type", "User-Agent")
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "triggers"}
 
 OK_FROM, OK_TO = 200, 300
@@ -107,7 +106,6 @@ class HttpClient:
                 headers=_HEADERS,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
-                skip_auto_headers=_OURS,
                 trace_configs=[_trace()],
                 middlewares=(_once,),
                 trust_env=False,
