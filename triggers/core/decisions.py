@@ -76,13 +76,15 @@ class Postponed(msgspec.Struct, gc=False):
 
 
 class LateCancel(msgspec.Struct, gc=False):
-    """An event that would have cancelled arrived after the message had left."""
+    """An event that would have cancelled arrived after the message of the wait (rule, identity, anchor) had left."""
 
     customer: str
     rule: str
     at: int
     event: str
     event_id: str
+    identity: str | None = None
+    anchor: int = 0
 
 
 class Send(msgspec.Struct, omit_defaults=False, gc=False):
@@ -90,7 +92,8 @@ class Send(msgspec.Struct, omit_defaults=False, gc=False):
 
     ``id`` is the command id (S28); ``identity`` the value of ``per``; ``anchor`` when the wait began, ``due`` when it was
     over, ``at`` when the message leaves; ``withheld`` is true for the holdout and ``shadow`` for a rule on trial: neither
-    is ever given to a gateway. ``expires`` is the first instant that is too late to send it.
+    is ever given to a gateway. ``expires`` is the first instant that is too late to send it. ``params`` are the values of
+    the text's gaps, which only services ask for.
     """
 
     id: str
@@ -111,6 +114,7 @@ class Send(msgspec.Struct, omit_defaults=False, gc=False):
     revision: str
     klass: str
     expires: int
+    params: dict[str, str] | None = None
 
 
 class Ask(msgspec.Struct, gc=False):

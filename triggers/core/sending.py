@@ -32,6 +32,7 @@ class Message(NamedTuple):
     variant: str | None
     coupon: str | None
     refused: bool
+    params: dict[str, str] | None = None
 
 
 def compose(book: Rulebook, customer: Customer, rule: Rule, wait: Wait, at: int) -> Message:
@@ -46,8 +47,11 @@ def compose(book: Rulebook, customer: Customer, rule: Rule, wait: Wait, at: int)
     coupon = sending.coupon.batch if sending.coupon else None
     values = values_of(customer, rule, sending, wait, shop_name=shop.name, base=shop.link_base)
     message = _signed(shop, rule, texts.fill(variant.text, values), name, coupon)
-    if message.refused:
+    plain = message.refused
+    if plain:
         message = _signed(shop, rule, texts.fill(variant.text, values, plain=True), name, coupon)
+    if book.keep_all:  # a service: its gateway may have the text as a template
+        message = message._replace(params=texts.gaps(variant.text, values, plain=plain))
     return message
 
 

@@ -69,6 +69,15 @@ def fill(text: Text, values: Mapping[str, str | None], *, plain: bool = False) -
     return "".join(part if isinstance(part, str) else _filled(part, values, plain) for part in text)
 
 
+def gaps(text: Text, values: Mapping[str, str | None], *, plain: bool = False) -> dict[str, str]:
+    """Give what ``fill`` puts into each gap, by "source.name", for gateways that have the text as a template."""
+    return {
+        f"{part.source}.{part.name}" if part.name else part.source: _filled(part, values, plain)
+        for part in text
+        if not isinstance(part, str)
+    }
+
+
 def _filled(gap: Placeholder, values: Mapping[str, str | None], plain: bool) -> str:  # noqa: FBT001  private
     if plain and gap.default is not None:
         return gap.default

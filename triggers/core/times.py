@@ -184,6 +184,19 @@ class Window:
             wall = start_of_day
         return NEVER
 
+    def closing(self, zone: Zone, at: int) -> int:
+        """Find the first instant after ``at``, which is inside, that is outside; NEVER if none within eight days."""
+        if self.always:
+            return NEVER
+        for _ in range(len(WEEKDAYS) * len(self.spans) + 1):
+            wall = zone.wall(at)
+            start_of_day = wall - wall % DAY
+            ends = start_of_day + next(end for start, end in self.spans if start <= wall - start_of_day < end)
+            at = zone.reach(at, ends)
+            if self.opening(zone, at) != at:
+                return at
+        return NEVER
+
 
 @dataclass(frozen=True, slots=True)
 class Period:

@@ -142,6 +142,7 @@ def leave(
             book.revision,
             rule.klass,
             wait.expiry,
+            message.params,
         )
         out.append(send)
         end(customer, key, wait, at, reason, "", out)

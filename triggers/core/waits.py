@@ -278,4 +278,4 @@ def late_cancel(
             continue
         if canceller.same and sent.identity != getattr(event, canceller.per or "", None):
             continue
-        out.append(LateCancel(customer.id, sent.rule, now, type_of(event), event.id))
+        out.append(LateCancel(customer.id, sent.rule, now, type_of(event), event.id, sent.identity, sent.anchor))

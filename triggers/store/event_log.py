@@ -63,11 +63,22 @@ class Place(NamedTuple):
 
 
 class EventLog:
-    """Appends, through the writer. What it remembers is read and changed on the writer's thread only."""
+    """Appends, through the writer. What it remembers is read and changed on the writer's thread only.
 
-    def __init__(self, writer: Writer, now: Callable[[], int], *, floor: int = 0) -> None:
+    ``heed`` is told of each event that enters, in the transaction that it enters in.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        now: Callable[[], int],
+        *,
+        floor: int = 0,
+        heed: Callable[[sqlite3.Connection, Event], None] = lambda _connection, _event: None,
+    ) -> None:
         self._writer = writer
         self._now = now
+        self._heed = heed
         self._floor = floor
         self._seq = 0
         writer.submit(self._recall).result()
@@ -103,20 +114,44 @@ class EventLog:
         """
 
         def work(connection: sqlite3.Connection) -> list[Entry]:
-            seq, now = self._seq, self._now()
-            floor = self._floor if stamps else max(self._floor, now)
-            entries: list[Entry] = []
-            for number, arrival in enumerate(arrivals):
-                if stamps:
-                    floor = max(floor, stamps[number])
-                entry, seq = _enter(connection, arrival, seq, floor)
-                entries.append(entry)
             if read_to is not None:
                 connection.execute("INSERT OR REPLACE INTO inputs (path, offset, head) VALUES (?, ?, ?)", read_to)
-            self._seq, self._floor = seq, floor
-            return entries
+            return self.enter(connection, arrivals, stamps)
 
         return self._writer.submit(work)
+
+    def enter(
+        self, connection: sqlite3.Connection, arrivals: Sequence[Arrival], stamps: Sequence[int] | None = None
+    ) -> list[Entry]:
+        """Log what came in as the last step of a piece of work on the writer's thread; see ``append``."""
+        seq, now = self._seq, self._now()
+        floor = self._floor if stamps else max(self._floor, now)
+        entries: list[Entry] = []
+        for number, arrival in enumerate(arrivals):
+            if stamps:
+                floor = max(floor, stamps[number])
+            entry, seq = self._enter(connection, arrival, seq, floor)
+            entries.append(entry)
+        self._seq, self._floor = seq, floor
+        return entries
+
+    def _enter(self, connection: sqlite3.Connection, arrival: Arrival, seq: int, stamp: int) -> tuple[Entry, int]:
+        event = arrival.meaning
+        if isinstance(event, Malformed):
+            bury(connection, arrival, event.reason, event.message, stamp)
+            return Entry("rejected", None, event.reason, event.message), seq
+        at = event.at
+        assert isinstance(at, int), "intake turns times into integers"  # noqa: S101  a broken invariant
+        added = connection.execute(
+            "INSERT INTO events (seq, source, id, type, customer, occurred_at, received_at, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (source, id) DO NOTHING",
+            (seq + 1, event.source, event.id, type_of(event), event.customer, at, stamp, arrival.body),
+        ).rowcount
+        if added:
+            self._heed(connection, event)
+            note = "more than 5 min from now; taken as happening now" if at > stamp + MAX_AHEAD else ""
+            return Entry("accepted", event.id, note=note), seq + 1
+        return _seen_before(connection, arrival, event, stamp), seq
 
     def horizon(self) -> Future[Horizon]:
         """Promise that no event will be stamped before now any more, and tell the last place before that."""
@@ -126,24 +161,6 @@ class EventLog:
             return Horizon(self._floor, self._seq)
 
         return self._writer.submit(work)
-
-
-def _enter(connection: sqlite3.Connection, arrival: Arrival, seq: int, stamp: int) -> tuple[Entry, int]:
-    event = arrival.meaning
-    if isinstance(event, Malformed):
-        bury(connection, arrival, event.reason, event.message, stamp)
-        return Entry("rejected", None, event.reason, event.message), seq
-    at = event.at
-    assert isinstance(at, int), "intake turns times into integers"  # noqa: S101  a broken invariant
-    added = connection.execute(
-        "INSERT INTO events (seq, source, id, type, customer, occurred_at, received_at, body)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (source, id) DO NOTHING",
-        (seq + 1, event.source, event.id, type_of(event), event.customer, at, stamp, arrival.body),
-    ).rowcount
-    if added:
-        note = "more than 5 min from now; taken as happening now" if at > stamp + MAX_AHEAD else ""
-        return Entry("accepted", event.id, note=note), seq + 1
-    return _seen_before(connection, arrival, event, stamp), seq
 
 
 def _seen_before(connection: sqlite3.Connection, arrival: Arrival, event: Event, stamp: int) -> Entry:
@@ -206,6 +223,18 @@ def _logged(rows: list[tuple[int, int, bytes]]) -> list[Logged]:
         stamp(event, received_at)
         logged.append(Logged(seq, received_at, event))
     return logged
+
+
+def read_events_of_types(connection: sqlite3.Connection, types: Sequence[str]) -> Iterator[Event]:
+    """Go through the events of some types in the order of the log, each stamped."""
+    after = 0
+    marks = ", ".join("?" * len(types))
+    while rows := connection.execute(
+        f"SELECT seq, received_at, body FROM events WHERE seq > ? AND type IN ({marks}) ORDER BY seq LIMIT ?",
+        (after, *types, _ROWS_AT_ONCE),
+    ).fetchall():
+        yield from (logged.event for logged in _logged(rows))
+        after = rows[-1][0]
 
 
 def oldest_after(connection: sqlite3.Connection, seq: int) -> int | None:

@@ -1,13 +1,17 @@
-"""Commands on their way to a gateway: each is in the outbox once, by its id, and moves along the arrows only.
+"""Commands on their way: each is in the outbox once, by its id, and moves along the arrows only.
 
-queued ──claim──▶ sending ──▶ accepted | rejected
-   │                └── found so at start ──▶ unknown
-   └── claimed too late ──▶ expired
+queued ──claim──▶ sending ──▶ accepted ──▶ delivered | undelivered | expired
+   │ ▲              │  ├────▶ rejected
+   │ └──definitely──┘  └────▶ unknown ──▶ accepted | delivered | undelivered | unknown_final
+   └──▶ cancelled | suppressed | expired
+
+Every move is written to ``transitions`` in the same transaction, and moves the money with it: what is queued is
+reserved, what may have left is spent, and what neither will any more is released. Amounts in 1/1000 fen.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -15,19 +19,26 @@ from triggers.core.decisions import Send
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-QUEUED, SENDING, ACCEPTED, UNKNOWN, REJECTED = "queued", "sending", "accepted", "unknown", "rejected"
-EXPIRED = "expired"
+QUEUED, SENDING, ACCEPTED, UNKNOWN = "queued", "sending", "accepted", "unknown"
+DELIVERED, UNDELIVERED, REJECTED, UNKNOWN_FINAL = "delivered", "undelivered", "rejected", "unknown_final"
+CANCELLED, SUPPRESSED, EXPIRED = "cancelled", "suppressed", "expired"
 
 ARROWS: dict[str, frozenset[str]] = {
-    QUEUED: frozenset({SENDING, EXPIRED}),
-    SENDING: frozenset({ACCEPTED, UNKNOWN, REJECTED}),
-    UNKNOWN: frozenset({ACCEPTED}),
+    QUEUED: frozenset({SENDING, CANCELLED, SUPPRESSED, EXPIRED}),
+    SENDING: frozenset({ACCEPTED, REJECTED, UNKNOWN, QUEUED}),
+    ACCEPTED: frozenset({DELIVERED, UNDELIVERED, EXPIRED}),
+    UNKNOWN: frozenset({ACCEPTED, DELIVERED, UNDELIVERED, UNKNOWN_FINAL}),
 }
 """Where each state may move to; what is not named is final."""
 
+STATES = (*ARROWS, DELIVERED, UNDELIVERED, REJECTED, UNKNOWN_FINAL, CANCELLED, SUPPRESSED, EXPIRED)
+COUNTED = (SENDING, UNKNOWN, UNKNOWN_FINAL, ACCEPTED, DELIVERED, UNDELIVERED)
+"""The states that count for caps: the message left, or may have."""
+
 _decoder = msgspec.json.Decoder(Send)
+_encoder = msgspec.json.Encoder()
 
 
 class Command(NamedTuple):
@@ -37,13 +48,91 @@ class Command(NamedTuple):
     phone: str | None
 
 
-def queue(connection: sqlite3.Connection, commands: Iterable[Command], now: int) -> int:
-    """Put commands in and tell how many are new; one that is there stays as it is (S28). ``now`` in epoch ms."""
+class Queued(NamedTuple):
+    """A command in the outbox, as a claim looks at it.
+
+    ``attempts`` counts how often it was claimed, ``ambiguous`` how often it may have left; ``tried`` names the gateways
+    that definitely did not take it, ``gateway`` the last one; ``left_at`` when it last began to leave, epoch ms.
+    """
+
+    seq: int
+    send: Send
+    phone: str | None
+    attempts: int
+    ambiguous: int
+    tried: tuple[str, ...]
+    gateway: str | None
+    queued_at: int
+    left_at: int | None
+
+
+class Go(NamedTuple):
+    """Let it leave now through a gateway, for that much; ``valid_until`` epoch ms."""
+
+    gateway: str
+    phone: str
+    cost: int
+    valid_until: int
+
+
+class Hold(NamedTuple):
+    """Look at it again at ``until``, epoch ms."""
+
+    until: int
+    reason: str
+
+
+class End(NamedTuple):
+    """It will not leave any more."""
+
+    state: str
+    reason: str
+
+
+Ruling: TypeAlias = Go | Hold | End
+
+
+class Leaving(NamedTuple):
+    """A claimed command, from the transaction that claimed it."""
+
+    queued: Queued
+    go: Go
+
+
+class Claim(NamedTuple):
+    """What a claim did: what leaves, what ended and why, and what is held until when."""
+
+    leaving: list[Leaving]
+    ended: list[tuple[Queued, End]]
+    held: list[tuple[Queued, Hold]]
+
+
+class Settled(NamedTuple):
+    """Where an answer moves a command that is being sent.
+
+    ``spent`` is false where it definitely did not leave; ``ambiguous`` true where it may have. ``refused`` is true where
+    its gateway should not be asked again for it; ``not_before`` (epoch ms) is when it may be claimed again.
+    """
+
+    state: str
+    reason: str = ""
+    provider_id: str | None = None
+    not_before: int = 0
+    spent: bool = True
+    ambiguous: bool = False
+    refused: bool = False
+
+
+def queue(connection: sqlite3.Connection, commands: Iterable[Command], now: int, month: str = "") -> int:
+    """Put commands in and tell how many are new; one that is there stays as it is (S28). ``now`` in epoch ms.
+
+    ``month`` is the shop's month that their money counts in, as "2026-09".
+    """
     new = 0
     for send, phone in commands:
-        new += connection.execute(
-            "INSERT INTO outbox (command, customer, rule, class, state, phone, at, body, queued_at, moved_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (command) DO NOTHING",
+        added = connection.execute(
+            "INSERT INTO outbox (command, customer, rule, class, state, phone, at, body, queued_at, moved_at, month,"
+            " parts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (command) DO NOTHING",
             (
                 send.id,
                 send.customer,
@@ -52,52 +141,132 @@ def queue(connection: sqlite3.Connection, commands: Iterable[Command], now: int)
                 QUEUED,
                 phone,
                 send.at,
-                msgspec.json.encode(send),
+                _encoder.encode(send),
                 now,
                 now,
+                month,
+                send.segments,
             ),
         ).rowcount
+        if added:
+            _pay(connection, send.rule, month, reserved=send.cost)
+        new += added
     return new
 
 
-class Claimed(NamedTuple):
-    """What a claim took: commands to send now, and how many it found too late to be sent."""
+def claim(connection: sqlite3.Connection, klass: str, limit: int, now: int, rule: Callable[[Queued], Ruling]) -> Claim:
+    """Take the next commands of a class to send; ``rule`` says of each whether it may leave now.
 
-    commands: list[Command]
-    expired: int
-
-
-def claim(connection: sqlite3.Connection, limit: int, now: int, *, stale_at: int = 0) -> Claimed:
-    """Take the next commands to send. Whoever claims must commit before the first byte goes to a gateway.
-
-    A command whose time was over at ``stale_at`` (S18) ends as expired; 0 lets all pass. Epoch ms.
+    Whoever claims must commit before the first byte goes to a gateway.
     """
     rows = connection.execute(
-        "SELECT seq, body, phone FROM outbox WHERE state = ? ORDER BY seq LIMIT ?", (QUEUED, limit)
+        f"SELECT {_COLUMNS} FROM outbox WHERE state = '{QUEUED}' AND class = ? AND not_before <= ?"
+        " ORDER BY not_before, seq LIMIT ?",
+        (klass, now, limit),
     ).fetchall()
-    found = [(seq, Command(_decoder.decode(body), phone)) for seq, body, phone in rows]
-    late = {seq for seq, command in found if command.send.expires <= stale_at}
-    connection.executemany(
-        "UPDATE outbox SET state = ?, moved_at = ? WHERE seq = ?",
-        [(EXPIRED if seq in late else SENDING, now, seq) for seq, _ in found],
+    found = Claim([], [], [])
+    for row in rows:
+        queued = _queued(row)
+        ruling = rule(queued)
+        if isinstance(ruling, Go):
+            _begin(connection, queued, ruling, now)
+            found.leaving.append(Leaving(queued, ruling))
+        elif isinstance(ruling, End):
+            end(connection, queued, ruling, now)
+            found.ended.append((queued, ruling))
+        else:
+            connection.execute(
+                "UPDATE outbox SET not_before = ?, reason = ? WHERE seq = ?", (ruling.until, ruling.reason, queued.seq)
+            )
+            found.held.append((queued, ruling))
+    return found
+
+
+def _begin(connection: sqlite3.Connection, queued: Queued, go: Go, now: int) -> None:
+    attempt = queued.attempts + 1
+    connection.execute(
+        f"UPDATE outbox SET state = '{SENDING}', moved_at = ?, reason = '', attempts = ?, gateway = ?, phone = ?,"
+        " left_at = ?, cost = cost + ?, provider_id = NULL WHERE seq = ?",
+        (now, attempt, go.gateway, go.phone, now, go.cost, queued.seq),
     )
-    return Claimed([command for seq, command in found if seq not in late], len(late))
+    _note(connection, queued.seq, now, QUEUED, SENDING, "", go.gateway, attempt)
+    _pay_for(connection, queued.seq, reserved=-queued.send.cost, spent=go.cost)
 
 
-def move(connection: sqlite3.Connection, command: str, old: str, new: str, now: int) -> None:
-    """Move a command along an arrow; it must be in ``old``."""
+def end(connection: sqlite3.Connection, queued: Queued, ruling: End, now: int) -> None:
+    """End a queued command for a reason: it will not leave."""
+    move(connection, queued.seq, QUEUED, ruling.state, now, reason=ruling.reason)
+    _pay_for(connection, queued.seq, reserved=-queued.send.cost, released=queued.send.cost)
+
+
+def settle(connection: sqlite3.Connection, leaving: Leaving, settled: Settled, now: int) -> None:
+    """Move a command that was being sent to where its gateway's answer puts it."""
+    queued, go = leaving
+    move(connection, queued.seq, SENDING, settled.state, now, reason=settled.reason)
+    tried = queued.tried + ((go.gateway,) if settled.refused and go.gateway not in queued.tried else ())
+    given_back = 0 if settled.spent else go.cost
+    connection.execute(
+        "UPDATE outbox SET provider_id = ?, not_before = ?, ambiguous = ambiguous + ?, tried = ?, cost = cost - ?,"
+        " left_at = CASE WHEN ? THEN left_at ELSE ? END WHERE seq = ?",
+        (
+            settled.provider_id,
+            settled.not_before,
+            settled.ambiguous,
+            ",".join(tried),
+            given_back,
+            settled.spent,
+            queued.left_at,
+            queued.seq,
+        ),
+    )
+    if settled.state == QUEUED:
+        _pay_for(connection, queued.seq, spent=-given_back, reserved=queued.send.cost)
+    elif given_back:
+        _pay_for(connection, queued.seq, spent=-given_back, released=given_back)
+
+
+def move(connection: sqlite3.Connection, seq: int, old: str, new: str, now: int, *, reason: str = "") -> None:
+    """Move a command along an arrow and write it to the history; it must be in ``old``."""
     assert new in ARROWS[old], f"no arrow from {old} to {new}"  # noqa: S101  a broken invariant
-    moved = connection.execute(
-        "UPDATE outbox SET state = ?, moved_at = ? WHERE command = ? AND state = ?", (new, now, command, old)
-    ).rowcount
-    assert moved == 1, f"the command was not {old}"  # noqa: S101  a broken invariant
+    row = connection.execute(
+        "UPDATE outbox SET state = ?, moved_at = ?, reason = ? WHERE seq = ? AND state = ? RETURNING gateway, attempts",
+        (new, now, reason, seq, old),
+    ).fetchone()
+    assert row is not None, f"the command was not {old}"  # noqa: S101  a broken invariant
+    _note(connection, seq, now, old, new, reason, *row)
 
 
-def recover(connection: sqlite3.Connection, now: int) -> int:
-    """Give up what was being sent when the service died: it may have left, so it never goes again. Tells how many."""
-    return connection.execute(
-        "UPDATE outbox SET state = ?, moved_at = ? WHERE state = ?", (UNKNOWN, now, SENDING)
-    ).rowcount
+def give_back(connection: sqlite3.Connection, seq: int) -> None:
+    """Take back what a message had cost, where only delivered ones are billed."""
+    (cost,) = connection.execute("SELECT cost FROM outbox WHERE seq = ?", (seq,)).fetchone()
+    connection.execute("UPDATE outbox SET cost = 0 WHERE seq = ?", (seq,))
+    _pay_for(connection, seq, spent=-cost, released=cost)
+
+
+def queued_of(connection: sqlite3.Connection, customer: str) -> list[Queued]:
+    """List what is still queued for a customer."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM outbox WHERE customer = ? AND state = '{QUEUED}' ORDER BY seq",
+        (customer,),
+    ).fetchall()
+    return [_queued(row) for row in rows]
+
+
+def being_sent(connection: sqlite3.Connection) -> list[Leaving]:
+    """List what a killed service was sending: it may have left."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM outbox WHERE state = '{SENDING}' ORDER BY seq"
+    ).fetchall()
+    return [Leaving(each, Go(each.gateway or "", each.phone or "", 0, 0)) for each in map(_queued, rows)]
+
+
+def next_due(connection: sqlite3.Connection, klass: str) -> int | None:
+    """Tell when the next queued command of a class may be claimed, epoch ms; None if there is none."""
+    row = connection.execute(
+        f"SELECT not_before FROM outbox WHERE state = '{QUEUED}' AND class = ? ORDER BY not_before LIMIT 1",
+        (klass,),
+    ).fetchone()
+    return None if row is None else int(row[0])
 
 
 def counts(connection: sqlite3.Connection) -> dict[str, int]:
@@ -107,7 +276,51 @@ def counts(connection: sqlite3.Connection) -> dict[str, int]:
 
 def commands(connection: sqlite3.Connection, customer: str | None = None) -> Iterator[tuple[str, Send]]:
     """Go through the commands in the order they were queued: state and command; of one customer, or all."""
+    where = "" if customer is None else "WHERE customer = ?"
     for state, body in connection.execute(
-        "SELECT state, body FROM outbox WHERE ?1 IS NULL OR customer = ?1 ORDER BY seq", (customer,)
+        f"SELECT state, body FROM outbox {where} ORDER BY seq",
+        () if customer is None else (customer,),
     ):
         yield state, _decoder.decode(body)
+
+
+_COLUMNS = "seq, body, phone, attempts, ambiguous, tried, gateway, queued_at, left_at"
+
+
+def _queued(row: tuple[int, bytes, str | None, int, int, str, str | None, int, int | None]) -> Queued:
+    seq, body, phone, attempts, ambiguous, tried, gateway, queued_at, left_at = row
+    names = tuple(tried.split(",")) if tried else ()
+    return Queued(seq, _decoder.decode(body), phone, attempts, ambiguous, names, gateway, queued_at, left_at)
+
+
+def _note(
+    connection: sqlite3.Connection,
+    seq: int,
+    now: int,
+    old: str,
+    new: str,
+    reason: str,
+    gateway: str | None,
+    attempt: int,
+) -> None:
+    connection.execute(
+        "INSERT INTO transitions (message, at, old, new, reason, gateway, attempt) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (seq, now, old, new, reason, gateway, attempt),
+    )
+
+
+def _pay_for(connection: sqlite3.Connection, seq: int, *, reserved: int = 0, spent: int = 0, released: int = 0) -> None:
+    rule, month = connection.execute("SELECT rule, month FROM outbox WHERE seq = ?", (seq,)).fetchone()
+    _pay(connection, rule, month, reserved=reserved, spent=spent, released=released)
+
+
+def _pay(
+    connection: sqlite3.Connection, rule: str, month: str, *, reserved: int = 0, spent: int = 0, released: int = 0
+) -> None:
+    if reserved or spent or released:
+        connection.execute(
+            "INSERT INTO spending (rule, month, reserved, spent, released) VALUES (?1, ?2, ?3, ?4, ?5)"
+            " ON CONFLICT (rule, month) DO UPDATE SET reserved = reserved + ?3, spent = spent + ?4,"
+            " released = released + ?5",
+            (rule, month, reserved, spent, released),
+        )

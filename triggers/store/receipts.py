@@ -1,0 +1,148 @@
+"""What gateways report of messages, each report kept: matched to its message, or waiting for the one it names.
+
+A report is matched by our command id where an authentic call carries it, else by (gateway, provider id, phone); it is
+never guessed. The first one that tells an end counts; what contradicts it is kept beside it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from triggers.store.outbox import ACCEPTED, DELIVERED, SENDING, UNDELIVERED, UNKNOWN, move
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+
+class Report(NamedTuple):
+    """A report of a gateway on a message: delivered or undelivered. ``at`` is when that was, if it says; epoch ms."""
+
+    gateway: str
+    provider_id: str | None
+    command: str | None
+    phone: str | None
+    fate: str
+    code: str
+    at: int | None
+    invalid: bool
+    blacklisted: bool
+
+
+class Credited(NamedTuple):
+    """A message that a report brought to its end."""
+
+    seq: int
+    command: str
+    customer: str
+    rule: str
+    klass: str
+    phone: str | None
+    old: str
+    report: Report
+    body: bytes
+
+
+_COLUMNS = "gateway, provider_id, command, phone, fate, code, at, invalid, blacklisted"
+_MOST_CANDIDATES = 2
+
+
+def report(connection: sqlite3.Connection, told: Report, now: int) -> Credited | None:
+    """Keep a report and credit its message; None where that is unknown yet, has its end already, or was told twice."""
+    found = _named_by(connection, told)
+    if found is None or found[1] == SENDING:  # it came before the answer; ``catch_up`` will find it
+        if not _is_kept(connection, told):
+            _keep(connection, told, now, None, "")
+        return None
+    seq, state = found
+    if state not in (ACCEPTED, UNKNOWN):
+        note = "twice" if state == told.fate else f"the message is {state}"
+        if not _is_kept(connection, told, seq):
+            _keep(connection, told, now, seq, note)
+        return None
+    _keep(connection, told, now, seq, "")
+    return _credit(connection, seq, state, told, now)
+
+
+def catch_up(connection: sqlite3.Connection, seq: int, now: int) -> Credited | None:
+    """Credit a message with a report that came before its answer."""
+    command, gateway, provider_id, phone, state = connection.execute(
+        "SELECT command, gateway, provider_id, phone, state FROM outbox WHERE seq = ?", (seq,)
+    ).fetchone()
+    rows = connection.execute(
+        f"SELECT seq, {_COLUMNS} FROM receipts WHERE message IS NULL AND command = ?1 AND gateway = ?2"
+        f" UNION SELECT seq, {_COLUMNS} FROM receipts WHERE message IS NULL AND gateway = ?2 AND provider_id = ?3"
+        " AND command IS NULL AND (phone IS NULL OR phone = ?4) ORDER BY seq",
+        (command, gateway, provider_id, phone),
+    ).fetchall()
+    credited: Credited | None = None
+    for place, *values in rows:
+        told = _report(values)
+        note = "" if credited is None else "twice" if credited.report.fate == told.fate else "contradicts the first"
+        connection.execute("UPDATE receipts SET message = ?, note = ? WHERE seq = ?", (seq, note, place))
+        if credited is None and state in (ACCEPTED, UNKNOWN):
+            credited = _credit(connection, seq, state, told, now)
+    return credited
+
+
+def was_delivered(connection: sqlite3.Connection, command: str) -> bool:
+    """Tell whether a report says that a message which is queued again had arrived after all."""
+    found = connection.execute(
+        "SELECT 1 FROM receipts WHERE message IS NULL AND command = ? AND fate = ?", (command, DELIVERED)
+    ).fetchone()
+    return found is not None
+
+
+def unmatched(connection: sqlite3.Connection) -> int:
+    """Count the reports that name no message we know."""
+    return int(connection.execute("SELECT count(*) FROM receipts WHERE message IS NULL").fetchone()[0])
+
+
+def _named_by(connection: sqlite3.Connection, told: Report) -> tuple[int, str] | None:
+    if told.command is not None:
+        row = connection.execute(
+            "SELECT seq, state FROM outbox WHERE command = ? AND gateway = ?", (told.command, told.gateway)
+        ).fetchone()
+        return None if row is None else (row[0], row[1])
+    if told.provider_id is None:
+        return None
+    rows = connection.execute(
+        "SELECT seq, state FROM outbox WHERE gateway = ?1 AND provider_id = ?2 AND (?3 IS NULL OR phone = ?3) LIMIT ?4",
+        (told.gateway, told.provider_id, told.phone, _MOST_CANDIDATES),
+    ).fetchall()
+    return (rows[0][0], rows[0][1]) if len(rows) == 1 else None
+
+
+def _credit(connection: sqlite3.Connection, seq: int, old: str, told: Report, now: int) -> Credited:
+    new = DELIVERED if told.fate == DELIVERED else UNDELIVERED
+    move(connection, seq, old, new, now, reason="" if new == DELIVERED else told.code)
+    row = connection.execute(
+        "UPDATE outbox SET arrived_at = ?, invalid = ? WHERE seq = ?"
+        " RETURNING command, customer, rule, class, phone, body",
+        (now if told.at is None else told.at, told.invalid, seq),
+    ).fetchone()
+    command, customer, rule, klass, phone, body = row
+    return Credited(seq, command, customer, rule, klass, phone, old, told, body)
+
+
+def _is_kept(connection: sqlite3.Connection, told: Report, message: int | None = None) -> bool:
+    return (
+        connection.execute(
+            "SELECT 1 FROM receipts WHERE gateway = ? AND provider_id IS ? AND command IS ? AND phone IS ? AND fate = ?"
+            " AND message IS ?",
+            (told.gateway, told.provider_id, told.command, told.phone, told.fate, message),
+        ).fetchone()
+        is not None
+    )
+
+
+def _keep(connection: sqlite3.Connection, told: Report, now: int, message: int | None, note: str) -> None:
+    connection.execute(
+        f"INSERT INTO receipts ({_COLUMNS}, received_at, message, note) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*told, now, message, note),
+    )
+
+
+def _report(values: Sequence[object]) -> Report:
+    *first, invalid, blacklisted = values
+    return Report(*first, bool(invalid), bool(blacklisted))  # type: ignore[arg-type]  # the columns' types are STRICT
