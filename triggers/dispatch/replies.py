@@ -7,7 +7,7 @@ import unicodedata
 from enum import StrEnum
 from typing import NamedTuple
 
-LONGEST = 1_000
+LONGEST = 2_000
 """Characters that are read; nobody needs more to say stop, and folding marks may take the square of their number."""
 
 # fmt: off
