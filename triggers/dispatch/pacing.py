@@ -28,37 +28,41 @@ class Bucket:
     """Tokens that come at a steady rate: one is taken for each message, and ``burst`` may be saved.
 
     ``rate`` is in tokens a second. Urgent messages take all there are; others leave a reserve, of which at most
-    ``burst - 1`` counts, so that a full bucket always has one for them. Times in epoch ms; a clock may go back.
+    ``burst - 1`` counts, so that a full bucket always has one for them. It begins full. Times in epoch ms; a clock may
+    go back.
     """
 
-    __slots__ = ("_burst", "_filled_at", "_level", "_rate")
+    __slots__ = ("_filled_at", "_level", "burst", "rate")
 
-    def __init__(self, rate: float, burst: int, now: int) -> None:
-        if not (0 < rate < math.inf and burst >= 1):
+    def __init__(self, rate: float, burst: float) -> None:
+        if not (0 < rate < math.inf and 1 <= burst < math.inf):
             raise ValueError("a bucket needs a rate above 0 and room for one token")
-        self._rate = rate
-        self._burst = burst
+        self.rate = rate
+        self.burst = burst
         self._level = float(burst)
-        self._filled_at = now
+        self._filled_at = 0
 
-    def take(self, now: int, n: int, reserve: int = 0) -> int:
+    def take(self, now: int, n: int, reserve: float = 0.0) -> int:
         """Take up to ``n`` tokens and leave ``reserve``; tells how many were taken."""
-        free = self._free(now, reserve)
-        taken = max(0, min(n, math.floor(free + _ROUNDING)))
+        taken = max(0, min(n, math.floor(self._free(now, reserve) + _ROUNDING)))
         self._level -= taken
         return taken
 
-    def put_back(self, n: int) -> None:
-        """Return tokens of messages that did not leave after all."""
-        self._level = min(self._level + n, float(self._burst))
+    def give(self, now: int, n: int) -> None:
+        """Give back the tokens of messages that did not leave after all."""
+        self._fill(now)
+        self._level = min(self._level + n, self.burst)
 
-    def ready_in_s(self, now: int, reserve: int = 0) -> float:
+    def ready_in_s(self, now: int, reserve: float = 0.0) -> float:
         """Tell in how many seconds there will be a token beside the reserve; 0 if there is one."""
         missing = 1 - self._free(now, reserve)
-        return missing / self._rate if missing > _ROUNDING else 0.0
+        return missing / self.rate if missing > _ROUNDING else 0.0
 
-    def _free(self, now: int, reserve: int) -> float:
+    def _free(self, now: int, reserve: float) -> float:
+        self._fill(now)
+        return self._level - max(0.0, min(reserve, self.burst - 1))
+
+    def _fill(self, now: int) -> None:
         passed = max(0, now - self._filled_at)
         self._filled_at = now
-        self._level = min(self._level + passed * self._rate / SECOND, float(self._burst))
-        return self._level - max(0, min(reserve, self._burst - 1))
+        self._level = min(self._level + passed * self.rate / SECOND, self.burst)
