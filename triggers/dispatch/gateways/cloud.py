@@ -1,0 +1,158 @@
+"""What the gateways of the clouds share: their address, numbers and times as they write them, calls without a signature."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import msgspec
+import structlog
+from pydantic import PlainValidator, StringConstraints, WithJsonSchema
+
+from triggers.dispatch.gateway import Refused
+from triggers.language.findings import Misfit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic import SecretStr
+
+    from triggers.dispatch.gateway import Call
+
+    T = TypeVar("T")
+
+MAX_REPORTS = 10_000
+"""Receipts or replies in one call; the clouds send some hundred."""
+MAX_REPLY = 2_000
+MAX_ID = 128
+MAC_LENGTH = 32
+KINDS = frozenset({"receipts", "replies"})
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_raw_list = msgspec.json.Decoder(list[msgspec.Raw])
+
+_ADDRESS = re.compile(r"(https?)://([a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)(?::([1-9][0-9]{0,4}))?/?", re.ASCII)
+_ADDRESS_SCHEMA = {"type": "string", "pattern": "^https?://[a-z0-9.-]+(:[0-9]+)?/?$"}
+_LOOPBACK = frozenset({"127.0.0.1", "localhost"})
+_USUAL_PORT = {"https": "443", "http": "80"}
+
+_CODE = re.compile(r"(?!.*[0-9]{7})[A-Za-z0-9._:-]{1,64}", re.ASCII)
+_CHINESE = re.compile(r"1[3-9][0-9]{9}", re.ASCII)
+_NUMBER = re.compile(r"[1-9][0-9]{6,14}", re.ASCII)
+_CHINA = "+86"
+_BEIJING = timezone(timedelta(hours=8))
+"""China has one time and has had no summer time since 1991."""
+_TIMES = ("%Y-%m-%d %H:%M:%S", "%Y%m%d%H%M%S")
+
+_log = structlog.get_logger("dispatch")
+
+
+def _endpoint(value: object) -> str:
+    found = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise Misfit("write an address without a path, in small letters: https://sms.example.com")
+    scheme, host, port = found.groups()
+    if scheme != "https" and host not in _LOOPBACK:
+        raise Misfit("write https: phones, texts and credentials go there")
+    return f"{scheme}://{host}" + (f":{port}" if port and port != _USUAL_PORT[scheme] else "")
+
+
+Endpoint = Annotated[str, PlainValidator(_endpoint), WithJsonSchema(_ADDRESS_SCHEMA)]
+"""Where a gateway's API is: https, or http on this machine."""
+
+
+KeyId = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._-]+$")]
+"""The public half of a credential; it stands in a header."""
+SignName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+"""A registered signature, without its brackets."""
+
+
+def host_of(endpoint: str) -> str:
+    """Give the host of an endpoint as a request names it, with a port that is not the usual one."""
+    return endpoint.partition("://")[2]
+
+
+def code_of(word: str | int | None, otherwise: str = "unreadable code") -> str:
+    """Take a gateway's word for an outcome if it is one: short, and without what could be a phone or forge a line."""
+    text = str(word)
+    return text if word is not None and _CODE.fullmatch(text) else otherwise
+
+
+def plain_number(e164: str) -> str:
+    """Write a number as the Chinese clouds want it: 11 digits for China, country code and number for others."""
+    return e164.removeprefix(_CHINA) if e164.startswith(_CHINA) else e164.removeprefix("+")
+
+
+def e164_of(number: str | int) -> str | None:
+    """Read a number as the Chinese clouds write it; None if it is none.
+
+    What looks like a Chinese handset is one, as in their reports. No list of valid numbers is asked, so that nobody's
+    opt-out is lost over a number range that is new.
+    """
+    text = str(number).strip()
+    digits = text.removeprefix("+").removeprefix("00")
+    if _CHINESE.fullmatch(digits) and not text.startswith(("+", "00")):
+        return _CHINA + digits
+    return "+" + digits if _NUMBER.fullmatch(digits) else None
+
+
+def beijing_ms(text: str | None) -> int | None:
+    """Read a time that the Chinese clouds wrote, into epoch ms; None if it is none."""
+    for form in _TIMES:
+        try:
+            at = datetime.strptime(text or "", form).replace(tzinfo=_BEIJING)
+        except ValueError:
+            continue
+        return int(at.timestamp()) * 1_000
+    return None
+
+
+def beijing_day(at: int) -> str:
+    """Write the day of an instant (epoch ms) in China: 20260901."""
+    return datetime.fromtimestamp(at / 1_000, _BEIJING).strftime("%Y%m%d")
+
+
+def call_mac(secret: SecretStr, kind: str, gateway: str) -> str:
+    """Make the part of a callback address that only the gateway knows, for calls of one kind."""
+    said = f"{kind}|{gateway}".encode()
+    return hmac.new(secret.get_secret_value().encode(), said, hashlib.sha256).hexdigest()[:MAC_LENGTH]
+
+
+def check(secret: SecretStr | None, gateway: str, call: Call) -> Refused | None:
+    """Refuse a call that does not know the secret address it must come to; None: it does."""
+    if call.kind not in KINDS:
+        return Refused(400, "neither receipts nor replies")
+    mac = call.query.get("mac", "")
+    if secret is None or not hmac.compare_digest(
+        mac.encode(errors="replace"), call_mac(secret, call.kind, gateway).encode()
+    ):
+        return Refused(403, "the secret part of the address is wrong or was never set")
+    if call.method != "POST":
+        return Refused(400, "not a POST")
+    return None
+
+
+def each(gateway: str, call: Call, read: Callable[[bytes], T | None]) -> tuple[T, ...] | Refused:
+    """Read a call's body, an array of reports or one; what cannot be read of it is counted in the log and left out."""
+    body = call.body.strip()
+    try:
+        found = [bytes(part) for part in _raw_list.decode(body if body.startswith(b"[") else b"[%b]" % body)]
+    except UNREADABLE:
+        return Refused(400, "not a JSON array")
+    if len(found) > MAX_REPORTS:
+        return Refused(400, "more reports than a call may have")
+    said = [_attempt(read, part) for part in found]
+    readable = tuple(one for one in said if one is not None)
+    if len(readable) < len(found):
+        _log.warning("reports of a gateway could not be read", gateway=gateway, reports=len(found) - len(readable))
+    return readable
+
+
+def _attempt(read: Callable[[bytes], T | None], part: bytes) -> T | None:
+    try:
+        return read(part)
+    except UNREADABLE:
+        return None
