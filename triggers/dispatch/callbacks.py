@@ -1,41 +1,60 @@
-"""The addresses at which gateways call us back, and the codes in them that show a call to be authentic."""
+"""The addresses at which gateways call us back, each with an HMAC, so that what comes there is known to be theirs."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from urllib.parse import quote, urlencode
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAC_LENGTH = 32
+"""Hexadecimal digits of an HMAC-SHA256 that go into an address: 128 bits."""
 PATH = "/v1/callbacks"
 RECEIPTS, REPLIES = "receipts", "replies"
-MAC_LENGTH = 32
 
 
 def receipt_mac(secret: str, gateway: str, command: str) -> str:
-    """Make the code of one message's receipts: whoever knows it was given that message."""
+    """Sign the receipts of one command at one gateway."""
     return _mac(secret, f"receipt|{gateway}|{command}")
 
 
-def kind_mac(secret: str, gateway: str, kind: str) -> str:
-    """Make the code of all calls of a kind, for a gateway that is told one address."""
+def call_mac(secret: str, gateway: str, kind: str) -> str:
+    """Sign all calls of one kind by one gateway: receipts that name no command, and replies."""
     return _mac(secret, f"{kind}|{gateway}")
 
 
 def callback_url(public_url: str, gateway: str, secret: str, command: str) -> str:
-    """Write the address for the receipts of one message."""
-    query = urlencode({"command": command, "mac": receipt_mac(secret, gateway, command)})
-    return f"{public_url}{PATH}/{quote(gateway)}/{RECEIPTS}?{query}"
+    """Write the address for the receipts of one command; ``public_url`` is where the service is reached from outside."""
+    mac = receipt_mac(secret, gateway, command)
+    return f"{_address(public_url, gateway, RECEIPTS)}?command={quote(command, safe='')}&mac={mac}"
 
 
-def kind_url(public_url: str, gateway: str, secret: str, kind: str) -> str:
-    """Write the address for all calls of a kind: what a person enters at the gateway."""
-    return f"{public_url}{PATH}/{quote(gateway)}/{kind}?{urlencode({'mac': kind_mac(secret, gateway, kind)})}"
+def call_url(public_url: str, gateway: str, secret: str, kind: str) -> str:
+    """Write the address for all calls of one kind, to be entered in the gateway's own settings."""
+    return f"{_address(public_url, gateway, kind)}?mac={call_mac(secret, gateway, kind)}"
 
 
-def is_authentic(expected: str, given: str | None) -> bool:
-    """Compare two codes in a time that does not tell where they differ."""
-    return given is not None and hmac.compare_digest(expected.encode(), given.encode())
+def is_receipt(secret: str, gateway: str, query: Mapping[str, str]) -> bool:
+    """Check that a call came to an address made by ``callback_url``; its ``command`` can then be believed."""
+    return _same(query.get("mac", ""), receipt_mac(secret, gateway, query.get("command", "")))
 
 
-def _mac(secret: str, text: str) -> str:
-    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()[:MAC_LENGTH]
+def is_call(secret: str, gateway: str, kind: str, query: Mapping[str, str]) -> bool:
+    """Check that a call came to an address made by ``call_url``."""
+    return _same(query.get("mac", ""), call_mac(secret, gateway, kind))
+
+
+def _address(public_url: str, gateway: str, kind: str) -> str:
+    return f"{public_url.rstrip('/')}{PATH}/{gateway}/{kind}"
+
+
+def _mac(secret: str, said: str) -> str:
+    # A stranger's query may hold half of a surrogate pair; it must not pass, and not be a fault either.
+    return hmac.new(secret.encode(), said.encode(errors="replace"), hashlib.sha256).hexdigest()[:MAC_LENGTH]
+
+
+def _same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode(errors="replace"), expected.encode())
