@@ -9,9 +9,10 @@ from urllib.parse import parse_qs, parse_qsl, quote, urlsplit
 
 import pytest
 from cloud_server import HANG, RESET, CloudServer, Taken, call, cloud, golden, message
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 from structlog.testing import capture_logs
 
+from triggers.dispatch.callbacks import call_mac
 from triggers.dispatch.gateway import (
     Accepted,
     Barred,
@@ -29,7 +30,6 @@ from triggers.dispatch.gateway import (
     Unknown,
 )
 from triggers.dispatch.gateways.aliyun import AliyunGateway, AliyunSettings
-from triggers.dispatch.gateways.cloud import call_mac
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -332,7 +332,7 @@ def hearing(**changes: Any) -> AliyunGateway:
 
 def told(kind: str, body: Any) -> Heard | Refused:
     gateway = hearing()
-    return gateway.hear(call(kind, body, call_mac(SecretStr("hush"), kind, "ali")))
+    return gateway.hear(call(kind, body, call_mac("hush", "ali", kind)))
 
 
 REPORT = {
@@ -423,20 +423,20 @@ def test_more_receipts_than_a_call_may_have_are_refused() -> None:
 @pytest.mark.parametrize(
     ("kind", "mac_of", "changes", "status"),
     [
-        ("receipts", ("hush", "receipts", "other"), {}, 403),
-        ("receipts", ("hush", "replies", "ali"), {}, 403),
-        ("receipts", ("wrong", "receipts", "ali"), {}, 403),
-        ("receipts", ("hush", "receipts", "ali"), {"query": {}}, 403),
-        ("receipts", ("hush", "receipts", "ali"), {"query": {"mac": ""}}, 403),
-        ("receipts", ("hush", "receipts", "ali"), {"query": {"mac": "\udcff王"}}, 403),
-        ("receipts", ("hush", "receipts", "ali"), {"method": "GET"}, 400),
-        ("opt-ins", ("hush", "opt-ins", "ali"), {}, 400),
+        ("receipts", ("hush", "other", "receipts"), {}, 403),
+        ("receipts", ("hush", "ali", "replies"), {}, 403),
+        ("receipts", ("wrong", "ali", "receipts"), {}, 403),
+        ("receipts", ("hush", "ali", "receipts"), {"query": {}}, 403),
+        ("receipts", ("hush", "ali", "receipts"), {"query": {"mac": ""}}, 403),
+        ("receipts", ("hush", "ali", "receipts"), {"query": {"mac": "\udcff王"}}, 403),
+        ("receipts", ("hush", "ali", "receipts"), {"method": "GET"}, 400),
+        ("opt-ins", ("hush", "ali", "opt-ins"), {}, 400),
     ],
 )
 def test_a_call_to_another_address_is_refused(
     kind: str, mac_of: tuple[str, str, str], changes: dict[str, Any], status: int
 ) -> None:
-    mac = call_mac(SecretStr(mac_of[0]), *mac_of[1:])
+    mac = call_mac(*mac_of)
     refused = hearing().hear(call(kind, [REPORT], mac, **changes))
     assert isinstance(refused, Refused)
     assert refused.status == status
@@ -446,6 +446,6 @@ def test_without_a_secret_nothing_is_heard() -> None:
     gateway = settings().open("ali")
     assert not gateway.receipts
     assert hearing().receipts
-    refused = gateway.hear(call("receipts", [REPORT], call_mac(SecretStr(""), "receipts", "ali")))
+    refused = gateway.hear(call("receipts", [REPORT], call_mac("", "ali", "receipts")))
     assert isinstance(refused, Refused)
     assert refused.status == 403

@@ -16,6 +16,7 @@ import msgspec
 
 from triggers.clock import wall_ms
 from triggers.core.times import MINUTE
+from triggers.dispatch.callbacks import RECEIPTS
 from triggers.dispatch.gateway import Answer, Heard, Receipt, Refused, Rejected, TryLater, Unknown
 from triggers.dispatch.gateway_settings import GatewaySettings, Secret
 from triggers.dispatch.gateways.aliyun_answers import (
@@ -110,7 +111,7 @@ class AliyunGateway:
         refused = check(self._settings.secret, self.name, call)
         if refused is not None:
             return refused
-        if call.kind == "receipts":
+        if call.kind == RECEIPTS:
             receipts = each(self.name, call, read_report)
             heard = receipts if isinstance(receipts, Refused) else Heard(receipts=receipts)
         else:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -12,6 +10,7 @@ import msgspec
 import structlog
 from pydantic import PlainValidator, StringConstraints, WithJsonSchema
 
+from triggers.dispatch.callbacks import RECEIPTS, REPLIES, is_call
 from triggers.dispatch.gateway import Refused
 from triggers.language.findings import Misfit
 
@@ -28,8 +27,7 @@ MAX_REPORTS = 10_000
 """Receipts or replies in one call; the clouds send some hundred."""
 MAX_REPLY = 2_000
 MAX_ID = 128
-MAC_LENGTH = 32
-KINDS = frozenset({"receipts", "replies"})
+KINDS = frozenset({RECEIPTS, REPLIES})
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _raw_list = msgspec.json.Decoder(list[msgspec.Raw])
@@ -115,20 +113,11 @@ def beijing_day(at: int) -> str:
     return datetime.fromtimestamp(at / 1_000, _BEIJING).strftime("%Y%m%d")
 
 
-def call_mac(secret: SecretStr, kind: str, gateway: str) -> str:
-    """Make the part of a callback address that only the gateway knows, for calls of one kind."""
-    said = f"{kind}|{gateway}".encode()
-    return hmac.new(secret.get_secret_value().encode(), said, hashlib.sha256).hexdigest()[:MAC_LENGTH]
-
-
 def check(secret: SecretStr | None, gateway: str, call: Call) -> Refused | None:
     """Refuse a call that does not know the secret address it must come to; None: it does."""
     if call.kind not in KINDS:
         return Refused(400, "neither receipts nor replies")
-    mac = call.query.get("mac", "")
-    if secret is None or not hmac.compare_digest(
-        mac.encode(errors="replace"), call_mac(secret, call.kind, gateway).encode()
-    ):
+    if secret is None or not is_call(secret.get_secret_value(), gateway, call.kind, call.query):
         return Refused(403, "the secret part of the address is wrong or was never set")
     if call.method != "POST":
         return Refused(400, "not a POST")
