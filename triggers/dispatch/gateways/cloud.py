@@ -27,6 +27,9 @@ MAX_REPORTS = 10_000
 """Receipts or replies in one call; the clouds send some hundred."""
 MAX_REPLY = 2_000
 MAX_ID = 128
+MAX_PARTS = 100
+LAST_S = 4_102_444_800
+"""The year 2100, in epoch seconds: what is later, or before 1970, is no time of a message."""
 KINDS = frozenset({RECEIPTS, REPLIES})
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -104,8 +107,18 @@ def beijing_ms(text: str | None) -> int | None:
             at = datetime.strptime(text or "", form).replace(tzinfo=_BEIJING)
         except ValueError:
             continue
-        return int(at.timestamp()) * 1_000
+        return instant_ms(int(at.timestamp()))
     return None
+
+
+def instant_ms(seconds: int | None) -> int | None:
+    """Read an instant that a cloud wrote in epoch seconds; None if it can be none."""
+    return seconds * 1_000 if seconds is not None and 0 < seconds < LAST_S else None
+
+
+def parts_of(number: int | None) -> int | None:
+    """Read how many parts a message was billed as; None if that is not told, or cannot be."""
+    return number if number is not None and 0 < number <= MAX_PARTS else None
 
 
 def beijing_day(at: int) -> str:

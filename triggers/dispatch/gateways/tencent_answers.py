@@ -8,7 +8,16 @@ from __future__ import annotations
 import msgspec
 
 from triggers.dispatch.gateway import Accepted, Answer, Barred, Fate, Receipt, Rejected, Reply, TryLater, Unknown
-from triggers.dispatch.gateways.cloud import MAX_ID, MAX_REPLY, UNREADABLE, beijing_ms, code_of, e164_of
+from triggers.dispatch.gateways.cloud import (
+    MAX_ID,
+    MAX_REPLY,
+    UNREADABLE,
+    beijing_ms,
+    code_of,
+    e164_of,
+    instant_ms,
+    parts_of,
+)
 from triggers.dispatch.http import OK_FROM, OK_TO, Response, judge, retry_after
 
 SERVER_FAULT = 500
@@ -154,7 +163,7 @@ def receipt_of(report: Report, command: str, phone: str) -> Receipt | None:
     fate = _FATES.get(report.report_status)
     if fate is None:
         return None
-    at = report.user_receive_time * 1_000 if report.user_receive_time else None
+    at = instant_ms(report.user_receive_time)
     return _receipt(fate, report.serial_no, command, phone, report.description, at)
 
 
@@ -174,8 +183,8 @@ def read_up(part: bytes) -> Reply | None:
     phone = _phone(said.nationcode, said.mobile)
     if phone is None:
         return None
-    at = said.time * 1_000 if said.time is not None else None
-    return Reply(phone=phone, text=said.text[:MAX_REPLY], to=said.extend or None, at=at)
+    to = said.extend[:MAX_ID] if said.extend else None
+    return Reply(phone=phone, text=said.text[:MAX_REPLY], to=to, at=instant_ms(said.time))
 
 
 def _decode(response: Response) -> _Said | None:
@@ -187,8 +196,7 @@ def _decode(response: Response) -> _Said | None:
 
 def _accepted(status: _Status) -> Accepted:
     number = status.serial_no
-    parts = status.fee if status.fee is not None and status.fee > 0 else None
-    return Accepted(number[:MAX_ID] if number else None, parts=parts)
+    return Accepted(number[:MAX_ID] if number else None, parts=parts_of(status.fee))
 
 
 def _phone(country: str | int, number: str | int) -> str | None:

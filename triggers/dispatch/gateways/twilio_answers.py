@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from triggers.dispatch.gateway import Accepted, Answer, Barred, Fate, Receipt, Rejected, Reply, TryLater, Unknown
-from triggers.dispatch.gateways.cloud import MAX_ID, MAX_REPLY, UNREADABLE, code_of
+from triggers.dispatch.gateways.cloud import MAX_ID, MAX_REPLY, UNREADABLE, code_of, parts_of
 from triggers.dispatch.http import Response, judge, retry_after
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def read_sent(response: Response) -> Answer:
         return Unknown("unreadable answer")
     if message.status in NEVER_LEFT and message.error_code is not None:
         return _sorted(message.error_code, response) or Rejected(str(message.error_code))
-    parts = message.num_segments or None  # 0: a messaging service has not counted yet
+    parts = parts_of(message.num_segments)  # 0: a messaging service has not counted yet
     return Accepted(message.sid, parts=parts, code=code_of(message.status, ""))
 
 
