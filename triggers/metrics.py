@@ -19,6 +19,9 @@ class Metrics:
         self.decisions = Counter(
             "triggers_decisions", "Ends and postponements of waits", ["rule", "reason"], registry=self.registry
         )
+        self.not_sent = Counter(
+            "triggers_not_sent", "Commands that will not leave", ["rule", "reason"], registry=self.registry
+        )
         self.outbox = Gauge("triggers_outbox", "Commands by state", ["state"], registry=self.registry)
         self.lag = Gauge("triggers_lag_seconds", "Age of the oldest event not decided on", registry=self.registry)
         self.position = Gauge("triggers_position", "Last event decided on", registry=self.registry)

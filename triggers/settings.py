@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65_535)
     input: Path | None = None
+    delivery: Path | None = None
     speed: float | None = Field(default=None, ge=0, le=10_000_000, allow_inf_nan=False)
     settle_s: float | None = Field(default=None, ge=0, le=DAY_S, allow_inf_nan=False)
     exit_at_end: bool = False

@@ -26,6 +26,16 @@ class Recency:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """When the dispatcher pauses a rule by itself: a share too low or too high, in [0, 1], after enough sends."""
+
+    delivered_below: float | None
+    unsubscribed_above: float | None
+    after_sends: int
+    only_warn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Shop:
     """What the rules of a folder share. ``price`` is per part in 1/1000 fen; caps are by class, and "all"."""
 
@@ -45,6 +55,7 @@ class Shop:
     counting: str = "gsm"
     max_segments: int | None = None
     link_base: str = "s.example/"
+    safety: tuple[Stop, ...] = ()
 
     @property
     def timezone(self) -> str:
@@ -188,6 +199,7 @@ class Rule:
     audience: Condition | None = None
     recency: Recency | None = None
     limits: Limits = Limits()
+    stop_if: tuple[Stop, ...] = ()
     renamed_from: str | None = None
     since: int = 0
     revision: str = ""

@@ -129,6 +129,12 @@ def civil(days: int) -> tuple[int, int, int]:
     return year + era * 400 + (month <= _FEBRUARY), month, day
 
 
+def month_text(wall: int) -> str:
+    """Name the month of a wall time: "2026-09"."""
+    year, month, _ = civil(wall // DAY)
+    return f"{year:04}-{month:02}"
+
+
 def days_of(year: int, month: int, day: int) -> int:
     """Turn a Gregorian date into days since 1970-01-01."""
     year -= month <= _FEBRUARY

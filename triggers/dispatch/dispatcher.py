@@ -1,119 +1,247 @@
-"""Takes commands from the outbox to a gateway: claimed on the disk before the first byte leaves, so none goes twice."""
+"""Takes commands from the outbox to gateways: claimed on the disk before the first byte leaves, settled on it after.
+
+Each class of messages has a lane of its own, so that a code never waits behind a campaign. A lane claims as much as its
+gateways can take now; the claim looks at each message a last time (``claiming``), and the answer moves it on by what is
+promised of its class (``promises``).
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+import random
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import structlog
 
-from triggers.dispatch.gateway import Answer
-from triggers.store.outbox import EXPIRED, QUEUED, SENDING, claim, counts, move, recover
+from triggers.core.times import HOUR
+from triggers.dispatch.callbacks import callback_url
+from triggers.dispatch.gateway import Outgoing, Template, Unknown
+from triggers.dispatch.promises import CLASSES, settled
+from triggers.store.outbox import QUEUED, SENDING, being_sent, claim, counts, next_due, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from triggers.dispatch.gateway import Gateway
+    from triggers.dispatch.claiming import Claiming, Roads
+    from triggers.dispatch.gateway import Answer
+    from triggers.dispatch.hearing import Hearing
+    from triggers.dispatch.inflight import InFlight
+    from triggers.dispatch.settings import Delivery
+    from triggers.dispatch.traffic import Road, Traffic
     from triggers.store.database import Connection
-    from triggers.store.outbox import Command
+    from triggers.store.outbox import Claim, Leaving
     from triggers.store.writer import Writer
 
-COMMANDS_IN_A_CLAIM = 100
+COMMANDS_IN_A_CLAIM: Final = 200
+LONGEST_SLEEP_S: Final = 5.0
+SHORTEST_SLEEP_S: Final = 0.002
+"""Slots that become free within such a time are filled together."""
+RECOVERED_AT_ONCE: Final = 2_000
 T = TypeVar("T")
 
 _log = structlog.get_logger("dispatch")
 
 
-class Dispatcher:
-    """Runs on the event loop. ``now`` is the real time in epoch ms; ``moved`` is told of moves between states.
+class Claimed(NamedTuple):
+    """What a claim brought, and when the next command of its class is due (epoch ms), if it has one."""
 
-    What has waited in the outbox until it was too late, while the service was down for example, is not sent any more
-    (S18); ``expires`` is false in virtual time, which says nothing of how late it is.
+    claim: Claim
+    due: int | None
+
+
+class Dispatcher:
+    """Runs on the event loop. ``now`` is the real time in epoch ms; ``moved`` and ``ended`` are told what ``Ears`` says.
+
+    ``chance`` spreads the backoff. ``virtual`` is true where the messages' own time is not the wall's.
     """
 
     def __init__(
         self,
         writer: Writer,
-        gateway: Gateway,
+        delivery: Delivery,
+        traffic: Traffic,
+        claiming: Claiming,
+        hearing: Hearing,
+        inflight: InFlight,
         *,
         now: Callable[[], int],
         moved: Callable[[str, str, int], None],
-        expires: bool = True,
+        ended: Callable[[str, str], None],
+        virtual: bool = False,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._writer = writer
-        self._gateway = gateway
+        self._delivery = delivery
+        self._traffic = traffic
+        self._claiming = claiming
+        self._hearing = hearing
+        self._inflight = inflight
         self._now = now
         self._moved = moved
-        self._expires = expires
-        self._more = asyncio.Event()
+        self._ended = ended
+        self._virtual = virtual
+        self._chance = chance
+        self._signals = {klass: asyncio.Event() for klass in CLASSES}
+        self._carrying: set[asyncio.Task[None]] = set()
+        self._fault: BaseException | None = None
         self._stopping = False
+
+    # From start to end
 
     def recover(self) -> dict[str, int]:
         """Settle what a killed service left in ``sending``, and count the commands by state. Call it once, at start."""
 
         def work(connection: Connection) -> tuple[int, dict[str, int]]:
-            return recover(connection, self._now()), counts(connection)
+            lost, now = being_sent(connection), self._now()
+            for leaving in lost:
+                settle(connection, leaving, settled(leaving, Unknown("killed"), now, self._chance()), now)
+            for leaving in lost:
+                self._hearing.early(connection, leaving, now)
+            return len(lost), counts(connection)
 
         lost, states = self._writer.submit(work).result()
         if lost:
-            _log.warning(
-                "messages were leaving when the service was killed; they may have left and are not sent again",
-                commands=lost,
-            )
+            _log.warning("messages were leaving when the service was killed; they may have left", commands=lost)
         return states
 
-    def more(self) -> None:
-        """Tell that there are new commands. Call it on the event loop."""
-        self._more.set()
+    def more(self, klass: str | None = None) -> None:
+        """Tell that there are new commands, of a class or of any. Call it on the event loop."""
+        for signal in self._signals.values() if klass is None else (self._signals[klass],):
+            signal.set()
 
     async def run(self) -> None:
-        """Send what is queued, and then what comes, until told to stop."""
-        while not self._stopping:
-            self._more.clear()
-            if not await self._send_some():
-                await self._more.wait()
+        """Send what is queued, and then what comes, until told to stop; then wait for what is under way."""
+        await asyncio.gather(*(self._lane(klass) for klass in CLASSES))
+        if self._carrying:
+            await asyncio.wait(self._carrying)
+        if self._fault is not None:
+            raise self._fault
 
     async def drain(self) -> None:
-        """Send what is still queued and end ``run``."""
-        while await self._send_some():
-            pass
-        self.stop()
+        """Send what can leave now, and return when nothing more can."""
+        busy = True
+        while busy:
+            turns = [await self._turn(klass) for klass in CLASSES]
+            busy = bool(self._carrying) or None in turns
+            if self._carrying:
+                await asyncio.wait(self._carrying)
+        if self._fault is not None:
+            raise self._fault
 
     def stop(self) -> None:
         """End ``run`` after the messages that are being sent."""
         self._stopping = True
-        self._more.set()
+        self.more()
 
-    async def _send_some(self) -> bool:
+    # A lane
+
+    async def _lane(self, klass: str) -> None:
+        signal = self._signals[klass]
+        while not self._stopping:
+            signal.clear()
+            sleep_s = await self._turn(klass)
+            if sleep_s is None or self._stopping:
+                continue
+            try:
+                async with asyncio.timeout(max(sleep_s, SHORTEST_SLEEP_S)):
+                    await signal.wait()
+            except TimeoutError:
+                continue
+            await asyncio.sleep(SHORTEST_SLEEP_S)
+
+    async def _turn(self, klass: str) -> float | None:
+        """Claim what can leave and begin to send it; gives the seconds to sleep, None where there may be more at once."""
         now = self._now()
-        stale_at = now if self._expires else 0
-        commands, expired = await self._commit(
-            lambda connection: claim(connection, COMMANDS_IN_A_CLAIM, now, stale_at=stale_at)
-        )
-        if expired:
-            self._moved(QUEUED, EXPIRED, expired)
-            _log.warning("messages were too late to be sent", commands=expired)
-        if not commands:
-            return expired > 0
-        self._moved(QUEUED, SENDING, len(commands))
-        answers = [(command.send.id, await self._send(command)) for command in commands]
-
-        def work(connection: Connection) -> None:
-            for command, answer in answers:
-                move(connection, command, SENDING, answer, self._now())
-
-        await self._commit(work)
-        for _, answer in answers:
-            self._moved(SENDING, answer, 1)
-        return True
-
-    async def _send(self, command: Command) -> Answer:
+        roads = self._traffic.ask(klass, COMMANDS_IN_A_CLAIM, now)
+        room = sum(roads.permits.values())
+        if not room:
+            return self._traffic.ready_in_s(klass, now)
         try:
-            return await self._gateway.send(command)
+            found, due = await self._commit(lambda connection: self._claim(connection, klass, room, roads))
+        finally:
+            self._traffic.give_back(roads, self._now())
+        for leaving in found.leaving:
+            task = asyncio.create_task(self._carry(leaving, self._traffic.roads[leaving.go.gateway]))
+            self._carrying.add(task)
+            task.add_done_callback(self._carried)
+        self._tell(found)
+        if found.leaving or found.ended:
+            return None
+        return LONGEST_SLEEP_S if due is None else min(LONGEST_SLEEP_S, (due - self._now()) / 1_000)
+
+    def _claim(self, connection: Connection, klass: str, room: int, roads: Roads) -> Claimed:
+        """Claim, on the writer's thread. What leaves is in flight before the transaction ends."""
+        now = self._now()
+        found = claim(connection, klass, room, now, lambda queued: self._claiming.rule(connection, queued, roads, now))
+        for leaving in found.leaving:
+            self._inflight.begin(leaving.queued.seq, _keys(leaving))
+        return Claimed(found, next_due(connection, klass))
+
+    def _tell(self, found: Claim) -> None:
+        if found.leaving:
+            self._moved(QUEUED, SENDING, len(found.leaving))
+        for queued, ruling in found.ended:
+            self._moved(QUEUED, ruling.state, 1)
+            self._ended(queued.send.rule, ruling.reason)
+
+    # One message
+
+    async def _carry(self, leaving: Leaving, road: Road) -> None:
+        message, began_at = self._outgoing(leaving, road), self._now()
+        try:
+            answer: Answer = await road.gateway.send(message)
         except Exception as error:  # noqa: BLE001  whatever a gateway raises, the message may have left
             kind = type(error).__name__  # its words may hold a number or a text
-            _log.error("a message may have left", gateway=self._gateway.name, command=command.send.id, error=kind)
-            return Answer.UNKNOWN
+            _log.error("a message may have left", gateway=road.gateway.name, command=message.command, error=kind)
+            answer = Unknown(kind)
+        now = self._now()
+        self._inflight.finish(leaving.queued.seq, _keys(leaving))
+        changed = self._traffic.ended(road.gateway.name, answer, now, began_at)
+        move = settled(leaving, answer, now, self._chance())
+
+        def work(connection: Connection) -> list[tuple[str, str]]:
+            settle(connection, leaving, move, now)
+            return self._hearing.answered(connection, leaving, answer, now)
+
+        after = await self._commit(work)
+        self._moved(SENDING, move.state, 1)
+        for old, new in after:
+            self._moved(old, new, 1)
+        if changed is not None:
+            await self._hearing.gateway_changed(road.gateway.name, "", *map(str, changed), why=answer.code)
+        self.more()
+
+    def _outgoing(self, leaving: Leaving, road: Road) -> Outgoing:
+        (queued, go), settings = leaving, road.settings
+        send, now = queued.send, self._now()
+        code = settings.templates.get(f"{send.rule}/{send.variant}") or settings.templates.get(send.rule or send.klass)
+        secret, public_url = settings.secret, self._delivery.public_url
+        callback = None
+        if secret is not None and public_url is not None and road.gateway.receipts:
+            callback = callback_url(public_url, road.gateway.name, secret.get_secret_value(), send.id)
+        valid_until = now + max(HOUR, go.valid_until - send.at) if self._virtual else go.valid_until
+        return Outgoing(
+            command=send.id,
+            attempt=queued.attempts + 1,
+            phone=go.phone,
+            text=send.text,
+            klass=send.klass,
+            valid_until=valid_until,
+            callback=callback,
+            template=None if code is None else Template(code, send.params or {}),
+            rule=send.rule,
+            at=send.at if self._virtual else now,
+        )
+
+    def _carried(self, task: asyncio.Task[None]) -> None:
+        self._carrying.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._fault = self._fault or task.exception()
+            self.stop()
 
     async def _commit(self, work: Callable[[Connection], T]) -> T:
         return await asyncio.wrap_future(self._writer.submit(work))
+
+
+def _keys(leaving: Leaving) -> tuple[str, ...]:
+    return tuple(filter(None, (leaving.go.phone, leaving.queued.send.customer)))

@@ -28,6 +28,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     ``command`` is the command id: hand it over as our reference where the gateway takes one. ``attempt`` counts from 1.
     ``phone`` is E.164; ``valid_until`` the last instant at which it may arrive, epoch ms: hand it over as the validity.
     ``callback`` is the address for this message's receipts, with its own HMAC; None where no public address is known.
+    ``rule`` is empty for a message that no rule sends; ``at`` the engine's time at which it leaves, epoch ms.
     """
 
     command: str
@@ -38,6 +39,8 @@ class Outgoing(msgspec.Struct, frozen=True):
     valid_until: int
     callback: str | None = None
     template: Template | None = None
+    rule: str = ""
+    at: int = 0
 
 
 # What became of a message. ``code`` is the gateway's own word for it, short and without phone or text.
@@ -187,7 +190,10 @@ class Settles(Protocol):
     """A gateway that can be asked what became of a message."""
 
     async def settle(self, sought: Sought) -> Receipt | Rejected | None:
-        """Ask for a message's fate; Rejected: it never left; None: the gateway does not know, or not yet."""
+        """Ask for a message's fate; Rejected: it never left; None: the gateway does not know, or not yet.
+
+        A receipt that says "on its way" means that the gateway has it.
+        """
         ...
 
 

@@ -15,6 +15,7 @@ from triggers.language.conditions import condition, expression, longest_days
 from triggers.language.expressions import event_fields
 from triggers.language.findings import did_you_mean
 from triggers.language.sending import Parts, sending
+from triggers.language.shop import stops
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,6 +87,7 @@ def build(building: Building, *, since: int, revision: str) -> Rule:
         audience=condition(building, ("audience",), part.audience) if part.audience else None,
         recency=_recency(building),
         limits=_limits(building),
+        stop_if=stops(part.stop_if or ()),
         renamed_from=part.renamed_from,
         since=since,
         revision=revision,

@@ -116,6 +116,11 @@ def load(folder: FilePath, *, since: int = 0, today: int | None = None) -> Loade
     )
 
 
+def read_file(path: FilePath) -> Reading:
+    """Read one YAML file with its findings; its ``document`` is None where there is too little to go on."""
+    return _read(str(path), _content(path))
+
+
 def _names(folder: FilePath) -> list[str]:
     try:
         found = sorted(each.name for each in folder.iterdir())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from triggers.core.rules import Recency, Shop
+from triggers.core.rules import Recency, Shop, Stop
 from triggers.core.times import DAY, Period, Window
 from triggers.language.amounts import in_thousandths_of_fen
 from triggers.language.findings import Misfit
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from triggers.core.rules import Cap
     from triggers.core.times import Duration, Zone
+    from triggers.language.model import Safety
     from triggers.language.tree import Path
 
 _FILL = {"shop": "v1", "name": "Shop", "timezone": "UTC"}
@@ -68,11 +69,19 @@ def _build(reading: Reading, model: ShopModel, data: Mapping[str, Any]) -> Share
         counting=model.copy_.counting,
         max_segments=model.copy_.max_segments,
         link_base=model.link_base,
+        safety=stops(model.safety),
         calendar=_calendar(reading, model),
         banned=tuple(model.copy_.banned),
         promo_words=tuple(model.copy_.promo_words),
         data=data,
         whole=not reading.faulty,
+    )
+
+
+def stops(parts: Sequence[Safety]) -> tuple[Stop, ...]:
+    """Give what pauses a rule by itself as the dispatcher reads it."""
+    return tuple(
+        Stop(part.delivered_below, part.unsubscribed_above, part.after_sends, part.only == "warn") for part in parts
     )
 
 

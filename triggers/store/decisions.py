@@ -78,7 +78,7 @@ def row_of(decision: Decision, revision: str) -> DecisionRow | None:
 
 def append_decisions(connection: sqlite3.Connection, rows: Iterable[DecisionRow]) -> None:
     """Write decisions."""
-    connection.executemany(f"INSERT INTO decisions ({_COLUMNS}) VALUES ({_PLACES})", rows)  # noqa: S608  our own names
+    connection.executemany(f"INSERT INTO decisions ({_COLUMNS}) VALUES ({_PLACES})", rows)
 
 
 def decisions_of(
@@ -86,7 +86,7 @@ def decisions_of(
 ) -> list[DecisionRow]:
     """Read the last decisions on one customer, in order."""
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM decisions WHERE customer = ? AND (? IS NULL OR rule = ?) ORDER BY seq DESC LIMIT ?",  # noqa: S608
+        f"SELECT {_COLUMNS} FROM decisions WHERE customer = ? AND (? IS NULL OR rule = ?) ORDER BY seq DESC LIMIT ?",
         (customer, rule, rule, limit),
     ).fetchall()
     return [DecisionRow(*row) for row in reversed(rows)]

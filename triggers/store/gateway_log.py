@@ -8,7 +8,6 @@ from triggers.store.outbox import COUNTED, DELIVERED, EXPIRED
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
 
 _TOOK = ", ".join(f"'{state}'" for state in (*COUNTED, EXPIRED))
 MOST_TIMES = 10_000
@@ -88,6 +87,15 @@ def last_changes(connection: sqlite3.Connection) -> dict[tuple[str, str], Change
     return {(row[1], row[2]): Change(*row) for row in rows}
 
 
+def counted_since(connection: sqlite3.Connection, state: str) -> dict[tuple[str, str], int]:
+    """Tell when each gateway last came into a state or out of it for a class: what was before tells nothing since."""
+    rows = connection.execute(
+        "SELECT gateway, class, max(at) FROM gateway_changes WHERE old = ?1 OR new = ?1 GROUP BY gateway, class",
+        (state,),
+    ).fetchall()
+    return {(gateway, klass): at for gateway, klass, at in rows}
+
+
 class Response(NamedTuple):
     """How people took a rule's messages: how many left, were judged, arrived, and were answered by an opt-out."""
 
@@ -107,13 +115,5 @@ def rule_fared(connection: sqlite3.Connection, rule: str, since: int, old_enough
     (opted_out,) = connection.execute(
         "SELECT count(*) FROM opt_outs WHERE rule = ? AND at >= ?", (rule, since)
     ).fetchone()
-    return Response(*(int(value or 0) for value in row), opted_out)
-
-
-def overdue(connection: sqlite3.Connection, state: str, before: int, limit: int) -> Iterator[int]:
-    """Go through the messages that have been in an open state since before an instant."""
-    rows = connection.execute(
-        "SELECT seq FROM outbox WHERE state = ? AND moved_at < ? ORDER BY moved_at LIMIT ?", (state, before, limit)
-    ).fetchall()
-    yield from (int(row[0]) for row in rows)
-
+    sent, judged, delivered = (int(value or 0) for value in row)
+    return Response(sent, judged, delivered, int(opted_out))

@@ -11,7 +11,7 @@ reserved, what may have left is spent, and what neither will any more is release
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -19,7 +19,7 @@ from triggers.core.decisions import Send
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 QUEUED, SENDING, ACCEPTED, UNKNOWN = "queued", "sending", "accepted", "unknown"
 DELIVERED, UNDELIVERED, REJECTED, UNKNOWN_FINAL = "delivered", "undelivered", "rejected", "unknown_final"
@@ -53,6 +53,7 @@ class Queued(NamedTuple):
 
     ``attempts`` counts how often it was claimed, ``ambiguous`` how often it may have left; ``tried`` names the gateways
     that definitely did not take it, ``gateway`` the last one; ``left_at`` when it last began to leave, epoch ms.
+    ``reason`` says what held it back last; ``month`` is the shop's month that its money counts in.
     """
 
     seq: int
@@ -64,6 +65,8 @@ class Queued(NamedTuple):
     gateway: str | None
     queued_at: int
     left_at: int | None
+    reason: str = ""
+    month: str = ""
 
 
 class Go(NamedTuple):
@@ -123,10 +126,12 @@ class Settled(NamedTuple):
     refused: bool = False
 
 
-def queue(connection: sqlite3.Connection, commands: Iterable[Command], now: int, month: str = "") -> int:
+def queue(
+    connection: sqlite3.Connection, commands: Iterable[Command], now: int, month: Callable[[Send], str] = lambda _: ""
+) -> int:
     """Put commands in and tell how many are new; one that is there stays as it is (S28). ``now`` in epoch ms.
 
-    ``month`` is the shop's month that their money counts in, as "2026-09".
+    ``month`` gives the shop's month that a command's money counts in, as "2026-09".
     """
     new = 0
     for send, phone in commands:
@@ -144,12 +149,12 @@ def queue(connection: sqlite3.Connection, commands: Iterable[Command], now: int,
                 _encoder.encode(send),
                 now,
                 now,
-                month,
+                month(send),
                 send.segments,
             ),
         ).rowcount
         if added:
-            _pay(connection, send.rule, month, reserved=send.cost)
+            _pay(connection, send.rule, month(send), reserved=send.cost)
         new += added
     return new
 
@@ -252,11 +257,24 @@ def queued_of(connection: sqlite3.Connection, customer: str) -> list[Queued]:
     return [_queued(row) for row in rows]
 
 
+def cancel(
+    connection: sqlite3.Connection,
+    customer: str,
+    wait: tuple[str, str | None, int],
+    reason: str,
+    now: int,
+) -> bool:
+    """Cancel the command of a wait (rule, identity, anchor) if it has not left yet."""
+    for queued in queued_of(connection, customer):
+        if (queued.send.rule, queued.send.identity, queued.send.anchor) == wait:
+            end(connection, queued, End(CANCELLED, reason), now)
+            return True
+    return False
+
+
 def being_sent(connection: sqlite3.Connection) -> list[Leaving]:
     """List what a killed service was sending: it may have left."""
-    rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM outbox WHERE state = '{SENDING}' ORDER BY seq"
-    ).fetchall()
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM outbox WHERE state = '{SENDING}' ORDER BY seq").fetchall()
     return [Leaving(each, Go(each.gateway or "", each.phone or "", 0, 0)) for each in map(_queued, rows)]
 
 
@@ -284,13 +302,12 @@ def commands(connection: sqlite3.Connection, customer: str | None = None) -> Ite
         yield state, _decoder.decode(body)
 
 
-_COLUMNS = "seq, body, phone, attempts, ambiguous, tried, gateway, queued_at, left_at"
+_COLUMNS = "seq, body, phone, attempts, ambiguous, tried, gateway, queued_at, left_at, reason, month"
 
 
-def _queued(row: tuple[int, bytes, str | None, int, int, str, str | None, int, int | None]) -> Queued:
-    seq, body, phone, attempts, ambiguous, tried, gateway, queued_at, left_at = row
-    names = tuple(tried.split(",")) if tried else ()
-    return Queued(seq, _decoder.decode(body), phone, attempts, ambiguous, names, gateway, queued_at, left_at)
+def _queued(row: Sequence[Any]) -> Queued:
+    seq, body, phone, attempts, ambiguous, tried, *rest = row
+    return Queued(seq, _decoder.decode(body), phone, attempts, ambiguous, tuple(filter(None, tried.split(","))), *rest)
 
 
 def _note(

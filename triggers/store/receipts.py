@@ -6,7 +6,7 @@ never guessed. The first one that tells an end counts; what contradicts it is ke
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from triggers.store.outbox import ACCEPTED, DELIVERED, SENDING, UNDELIVERED, UNKNOWN, move
 
@@ -49,7 +49,7 @@ _MOST_CANDIDATES = 2
 
 def report(connection: sqlite3.Connection, told: Report, now: int) -> Credited | None:
     """Keep a report and credit its message; None where that is unknown yet, has its end already, or was told twice."""
-    found = _named_by(connection, told)
+    found = named_by(connection, told)
     if found is None or found[1] == SENDING:  # it came before the answer; ``catch_up`` will find it
         if not _is_kept(connection, told):
             _keep(connection, told, now, None, "")
@@ -98,7 +98,8 @@ def unmatched(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT count(*) FROM receipts WHERE message IS NULL").fetchone()[0])
 
 
-def _named_by(connection: sqlite3.Connection, told: Report) -> tuple[int, str] | None:
+def named_by(connection: sqlite3.Connection, told: Report) -> tuple[int, str] | None:
+    """Find the one message that a report names: its number in the outbox, and its state."""
     if told.command is not None:
         row = connection.execute(
             "SELECT seq, state FROM outbox WHERE command = ? AND gateway = ?", (told.command, told.gateway)
@@ -143,6 +144,6 @@ def _keep(connection: sqlite3.Connection, told: Report, now: int, message: int |
     )
 
 
-def _report(values: Sequence[object]) -> Report:
-    *first, invalid, blacklisted = values
-    return Report(*first, bool(invalid), bool(blacklisted))  # type: ignore[arg-type]  # the columns' types are STRICT
+def _report(values: Sequence[Any]) -> Report:
+    gateway, provider_id, command, phone, fate, code, at, invalid, blacklisted = values
+    return Report(gateway, provider_id, command, phone, fate, code, at, bool(invalid), bool(blacklisted))

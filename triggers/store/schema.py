@@ -232,7 +232,8 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE rule_pauses (
         rule TEXT PRIMARY KEY,
         reason TEXT NOT NULL,
-        at INTEGER NOT NULL
+        at INTEGER NOT NULL,
+        resumed_at INTEGER
     ) STRICT, WITHOUT ROWID;
     """,
 )

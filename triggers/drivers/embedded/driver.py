@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from triggers.core.decisions import Decision, Send
+from triggers.core.decisions import Decision, LateCancel, Send
 from triggers.core.engine import reconcile
 from triggers.core.ledger import Ledger
-from triggers.core.times import NEVER
+from triggers.core.times import NEVER, month_text
 from triggers.drivers.embedded.shelf import Shelf
 from triggers.replay.replay import Replay
 from triggers.store.customers import save_customers, waking
 from triggers.store.decisions import append_decisions, row_of
 from triggers.store.event_log import oldest_after, read_events
-from triggers.store.outbox import Command, queue
+from triggers.store.outbox import Command, cancel, queue
 from triggers.store.progress import Progress, save_progress
 
 if TYPE_CHECKING:
@@ -38,11 +38,15 @@ EVENTS_IN_A_TURN = 500
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What one commit brought: decisions with the customer's number at the time, and how many commands are new."""
+    """What one commit brought: decisions with the customer's number at the time, and how many commands are new.
+
+    ``cancelled`` counts those that were taken back before they left.
+    """
 
     decisions: list[tuple[Decision, str | None]]
     new_commands: int
     clock: int
+    cancelled: int = 0
 
 
 class Driver(Replay):
@@ -158,19 +162,26 @@ class Driver(Replay):
         ledger = msgspec.msgpack.encode(self.ledger) if self._notes else None
         changed = None if ledger == self._ledger_kept else ledger
         progress = Progress(self._applied, clock, changed, self._revision)
-        now = self._now()
+        # In virtual time a message has left by the time of any later event, however far the gateways have come.
+        late = [] if self._time.virtual else [each for each, _ in made if isinstance(each, LateCancel)]
+        now, zone = self._now(), self.rulebook.shop.zone
 
-        def work(connection: Connection) -> int:
+        def work(connection: Connection) -> tuple[int, int]:
             save_customers(connection, rows)
             append_decisions(connection, decided)
             save_progress(connection, progress)
-            return queue(connection, commands, now)
+            new = queue(connection, commands, now, lambda send: month_text(zone.wall(send.at)))
+            cancelled = [
+                cancel(connection, each.customer, (each.rule, each.identity, each.anchor), f"by {each.event}", now)
+                for each in late
+            ]
+            return new, sum(cancelled)
 
-        new = self._writer.submit(work).result()
+        new, cancelled = self._writer.submit(work).result()
         self._ledger_kept = ledger or self._ledger_kept
         self._shelf.put_back()
         self._made = []
-        self._told(Outcome(made, new, self.clock))
+        self._told(Outcome(made, new, self.clock, cancelled))
 
 
 def _reached(reader: Connection, progress: Progress, clock: Clock) -> int:

@@ -10,6 +10,7 @@ import structlog
 from triggers.core.rulebook import Rulebook
 from triggers.errors import RulesUnusable
 from triggers.language import load
+from triggers.store.claims import pauses
 from triggers.store.progress import Register, enrol
 
 if TYPE_CHECKING:
@@ -39,13 +40,22 @@ def rulebook_of(loaded: Loaded, writer: Writer, *, now: int, first: int, settle:
     """Make the rulebook of a service.
 
     A rule counts since it was first seen in this database, ``first`` for those that a new one begins with (S31); one
-    that is not there any more is set aside (S36).
+    that is not there any more is set aside (S36). One that was
+    paused for its numbers is paused (S30).
     """
     assert loaded.shop is not None, "load_rules saw to it"  # noqa: S101  an invariant
     ids = [rule.id for rule in loaded.rules]
     register: Register = writer.submit(lambda connection: enrol(connection, ids, now, first)).result()
+    paused = {each.rule for each in writer.submit(pauses).result() if each.resumed_at is None}
     return Rulebook(
-        [replace(rule, since=register.since[rule.id]) for rule in loaded.rules],
+        [
+            replace(
+                rule,
+                since=register.since[rule.id],
+                status="paused" if rule.id in paused and rule.status == "live" else rule.status,
+            )
+            for rule in loaded.rules
+        ],
         loaded.shop,
         revision=loaded.revision,
         removed=register.removed,

@@ -62,7 +62,6 @@ class Screen:
         """Note what a commit brought."""
         with self._lock:
             self.clock = outcome.clock
-            self.sent += outcome.new_commands
             for decision, _ in outcome.decisions:
                 if not isinstance(decision, Ended | Postponed) or decision.reason is Reason.SENT:
                     continue
@@ -70,6 +69,16 @@ class Screen:
                     self.held[str(decision.reason)] += 1
                 if len(self._waiting) < WAITING_LIMIT:
                     self._waiting.append(decision)
+
+    def left(self, count: int) -> None:
+        """Count messages that a gateway took."""
+        with self._lock:
+            self.sent += count
+
+    def not_sent(self, reason: str) -> None:
+        """Count a message that was due and did not leave after all."""
+        with self._lock:
+            self.held[reason] += 1
 
     def refresh(self) -> None:
         """Tell what was held back since the last time: all if it is little, else first the kinds told least."""

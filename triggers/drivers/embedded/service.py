@@ -6,6 +6,7 @@ import asyncio
 import signal
 import threading
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -13,9 +14,12 @@ from aiohttp import web
 
 from triggers.clock import FastClock, WallClock, wall_ms
 from triggers.core.decisions import Ended, Postponed
+from triggers.core.events import CustomerUnsubscribed, CustomerUpdated
 from triggers.core.times import DAY, MINUTE, iso
-from triggers.dispatch.dispatcher import Dispatcher
+from triggers.dispatch.assembly import Ears, assemble, contacts
 from triggers.dispatch.gateways.console import ConsoleGateway
+from triggers.dispatch.settings import load_delivery, on_the_console
+from triggers.dispatch.terms import rules_of
 from triggers.drivers.embedded.driver import Driver, Outcome
 from triggers.drivers.embedded.feed import Feed, first_moment
 from triggers.drivers.embedded.rules import load_rules, rulebook_of
@@ -25,7 +29,7 @@ from triggers.errors import InputUnusable, OutputUnusable, ServiceUnusable, Trig
 from triggers.metrics import Metrics
 from triggers.store.database import Lock, connect_reader, open_database, saying
 from triggers.store.event_log import EventLog, oldest_after, read_place
-from triggers.store.outbox import QUEUED
+from triggers.store.outbox import ACCEPTED, CANCELLED, QUEUED, SENDING
 from triggers.store.progress import load_progress
 from triggers.store.writer import Writer
 from triggers.web.service import Face
@@ -62,6 +66,7 @@ class Service:
         self._fault: BaseException | None = None
         self._stopping = threading.Event()
         self._wake = threading.Event()
+        self._repause = threading.Event()
         self._counting = threading.Lock()
         self._events_waiting = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -73,6 +78,7 @@ class Service:
     def _open(self, opened: ExitStack) -> None:
         settings = self.settings
         loaded = load_rules(settings.rules)
+        delivery = on_the_console() if settings.delivery is None else load_delivery(settings.delivery)
         opened.callback(Lock(settings.db).release)
         open_database(settings.db)
         self._writer = Writer(settings.db, committed=self.metrics.commits.observe, failed=self._fail)
@@ -82,15 +88,18 @@ class Service:
         opened.callback(self._reader.close)
         progress = load_progress(engine_reader)
         self._clock = self._make_clock(progress)
-        self._log = EventLog(self._writer, self._clock.now, floor=progress.clock or 0)
+        known = contacts(delivery)
+        self._writer.submit(known.catch_up).result()
+        self._log = EventLog(self._writer, self._clock.now, floor=progress.clock or 0, heed=known.heed)
         if isinstance(self._clock, FastClock):
             self._clock.start(max(self._log.last_stamp, self._clock.now()))
         else:
             self._compare_clocks()
         now = self._clock.now()
-        book = rulebook_of(
-            loaded, self._writer, now=now, first=0 if self._clock.virtual else now, settle=settings.settle_ms
-        )
+        first = 0 if self._clock.virtual else now
+        self._book = partial(rulebook_of, loaded, self._writer, now=now, first=first, settle=settings.settle_ms)
+        book = self._book()
+        self._rules = rules_of(book)
         self.screen = Screen(self._console, book.shop.zone)
         self._driver = Driver(
             book,
@@ -104,13 +113,20 @@ class Service:
             in_memory=Limit(settings.max_customers_in_memory, settings.max_kept_in_memory),
         )
         self._feed = self._make_feed()
-        self._dispatcher = Dispatcher(
+        self._dispatch = assemble(
+            delivery,
             self._writer,
-            ConsoleGateway(self._show, book.shop.zone),
+            self._log,
+            lambda: self._rules,
+            Ears(self._moved, self._not_sent, self._arrived, self._rules_paused),
             now=wall_ms,
-            moved=self._moved,
-            expires=not self._clock.virtual,
+            engine_now=self._clock.now,
+            virtual=self._clock.virtual,
         )
+        self._dispatcher = self._dispatch.dispatcher
+        for gateway in self._dispatch.gateways.values():
+            if isinstance(gateway, ConsoleGateway):
+                gateway.show, gateway.zone = self._show, book.shop.zone
 
     def _compare_clocks(self) -> None:
         """See to it that the clock is not far behind the log: until it has caught up, no timer acts."""
@@ -160,12 +176,14 @@ class Service:
             for state, count in self._dispatcher.recover().items():
                 self.metrics.outbox.labels(state).set(count)
             self._welcome()
+            await self._dispatch.upkeep.begin()
             sending, showing = self._task(self._dispatcher.run()), self._task(self._show_progress())
+            beside = [showing, *map(self._task, (self._dispatch.upkeep.run(), *self._dispatch.listening()))]
             threads = [self._thread("engine", self._decide)]
             threads += [self._thread("feed", self._feed.run)] if self._feed else []
             await self._ended.wait()
             await runner.cleanup()
-            await self._end(sending, showing, threads)
+            await self._end(sending, beside, threads)
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._loop.remove_signal_handler(number)
@@ -196,17 +214,19 @@ class Service:
         return runner
 
     async def _end(
-        self, sending: asyncio.Task[None], showing: asyncio.Task[None], threads: Sequence[threading.Thread]
+        self, sending: asyncio.Task[None], beside: Sequence[asyncio.Task[None]], threads: Sequence[threading.Thread]
     ) -> None:
         self._stopping.set()
         self._wake.set()
         for thread in threads:
             await asyncio.to_thread(thread.join)
         self._dispatcher.stop()
-        showing.cancel()
-        await asyncio.gather(sending, showing, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(sending, *beside, return_exceptions=True)
         if self._fault is None and self.settings.exit_at_end:
             await self._guarded(self._dispatcher.drain())
+        await self._dispatch.close()
         if self._fault is None:
             self._show_numbers()
         _log.info("stopped", position=self._driver.position, fault=None if self._fault is None else str(self._fault))
@@ -245,6 +265,11 @@ class Service:
             with suppress(RuntimeError):  # closed in between: nobody is left to be told
                 loop.call_soon_threadsafe(call)
 
+    def _rules_paused(self) -> None:
+        """Have the engine take up which rules are paused now."""
+        self._repause.set()
+        self._wake.set()
+
     # The engine's thread
 
     def _decide(self) -> None:
@@ -252,6 +277,11 @@ class Service:
             self._driver.change(self._driver.rulebook)
         while not self._stopping.is_set():
             self._wake.clear()
+            if self._repause.is_set():
+                self._repause.clear()
+                book = self._book()
+                self._rules = rules_of(book)
+                self._driver.change(book)
             if self._driver.turn():
                 continue
             if self._at_end():
@@ -276,6 +306,8 @@ class Service:
         if outcome.new_commands:
             self.metrics.outbox.labels(QUEUED).inc(outcome.new_commands)
             self._on_loop(self._dispatcher.more)
+        if outcome.cancelled:
+            self._moved(QUEUED, CANCELLED, outcome.cancelled)
 
     # Intake, on any thread
 
@@ -310,6 +342,17 @@ class Service:
             if entry.note:
                 self.metrics.early.inc()
         self._wake.set()
+
+    async def heeded(self, arrivals: Sequence[Arrival]) -> None:
+        """Wait until nothing commercial leaves any more to the customers who opted out in what came in."""
+        names = {
+            event.customer
+            for arrival in arrivals
+            if isinstance(event := arrival.meaning, CustomerUnsubscribed)
+            or (isinstance(event, CustomerUpdated) and event.consent is False)
+        }
+        if names:
+            await self._dispatch.inflight.over(names)
 
     def health(self) -> dict[str, Any]:
         """Tell how far the service has come, and bring the gauges up to date."""
@@ -349,6 +392,12 @@ class Service:
     def _moved(self, old: str, new: str, count: int) -> None:
         self.metrics.outbox.labels(old).dec(count)
         self.metrics.outbox.labels(new).inc(count)
+        if (old, new) == (SENDING, ACCEPTED):
+            self.screen.left(count)
+
+    def _not_sent(self, rule: str, reason: str) -> None:
+        self.metrics.not_sent.labels(rule, reason).inc()
+        self.screen.not_sent(reason)
 
     async def _show_progress(self) -> None:
         shown_s = 0.0

@@ -1,0 +1,96 @@
+"""How much each gateway may be given now: its rate, its connections, its breaker, and whether it is demoted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from triggers.dispatch.breaker import Breaker
+from triggers.dispatch.claiming import Roads
+from triggers.dispatch.pacing import Bucket
+from triggers.dispatch.promises import COMMERCIAL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from triggers.dispatch.breaker import State
+    from triggers.dispatch.gateway import Answer, Gateway
+    from triggers.dispatch.gateway_settings import GatewaySettings
+    from triggers.dispatch.settings import Delivery
+
+KEPT_FOR_URGENT: Final = 0.2
+"""This share of a gateway's connections, and of its tokens, is for codes and notices alone."""
+LOOK_AGAIN_S: Final = 1.0
+
+
+class Road:
+    """A gateway and all that limits it. ``leaving`` counts what is under way."""
+
+    __slots__ = ("breaker", "bucket", "gateway", "leaving", "price", "settings")
+
+    def __init__(self, gateway: Gateway, settings: GatewaySettings, price: int) -> None:
+        self.gateway = gateway
+        self.settings = settings
+        self.price = price
+        self.leaving = 0
+        self.breaker = Breaker()
+        self.bucket = Bucket(settings.rate, max(1.0, settings.rate))
+
+    def room(self, *, urgent: bool, now: int) -> int:
+        """Tell how many more may be under way, apart from the rate; ``now`` epoch ms."""
+        slots = self.settings.at_once
+        if not urgent and slots > 1:
+            slots -= max(1, int(slots * KEPT_FOR_URGENT))
+        return max(0, min(slots, self.breaker.allows(now)) - self.leaving)
+
+    def reserve(self, *, urgent: bool) -> float:
+        """Tell how many tokens are kept for urgent messages."""
+        return 0.0 if urgent else max(1.0, self.bucket.burst * KEPT_FOR_URGENT)
+
+
+class Traffic:
+    """All gateways. Lives on the event loop. ``demoted`` has the pairs of gateway and class that get probes only."""
+
+    def __init__(self, delivery: Delivery, gateways: Mapping[str, Gateway], prices: Mapping[str, int]) -> None:
+        self._delivery = delivery
+        self.roads = {name: Road(gateway, delivery.gateways[name], prices[name]) for name, gateway in gateways.items()}
+        self._prices = {name: road.price for name, road in self.roads.items()}
+        self.demoted: set[tuple[str, str]] = set()
+
+    def ask(self, klass: str, most: int, now: int) -> Roads:
+        """Take permits for up to ``most`` messages of a class from each of its gateways; ``now`` epoch ms.
+
+        What is not used must be given back.
+        """
+        urgent = klass not in COMMERCIAL
+        permits = {}
+        for name in self._delivery.routes[klass]:
+            road = self.roads[name]
+            room = min(most, road.room(urgent=urgent, now=now))
+            granted = road.bucket.take(now, room, road.reserve(urgent=urgent)) if room else 0
+            if granted:
+                permits[name] = granted
+                road.leaving += granted
+        demoted = {name for name, each in self.demoted if each == klass}
+        return Roads(permits, demoted, self._prices)
+
+    def give_back(self, roads: Roads, now: int) -> None:
+        """Take back the permits that were not used."""
+        for name, unused in roads.permits.items():
+            self.roads[name].leaving -= unused
+            self.roads[name].bucket.give(now, unused)
+
+    def ended(self, name: str, answer: Answer, now: int, began_at: int) -> tuple[State, State] | None:
+        """Note what became of a message that began to leave then; gives the breaker's old and new state if it changed."""
+        road = self.roads[name]
+        road.leaving -= 1
+        return road.breaker.note(answer, now, began_at)
+
+    def ready_in_s(self, klass: str, now: int) -> float:
+        """Tell after how long a gateway of a class may take another message, if none gives one back before."""
+        urgent = klass not in COMMERCIAL
+        waits = [
+            road.bucket.ready_in_s(now, road.reserve(urgent=urgent))
+            for road in (self.roads[name] for name in self._delivery.routes[klass])
+            if road.room(urgent=urgent, now=now)
+        ]
+        return min(waits, default=LOOK_AGAIN_S)

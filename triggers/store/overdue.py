@@ -1,0 +1,44 @@
+"""Finds the messages whose fate is still open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+
+class Open(NamedTuple):
+    """A message whose fate is open. ``left_at`` epoch ms."""
+
+    seq: int
+    command: str
+    gateway: str
+    provider_id: str | None
+    phone: str
+    left_at: int
+
+
+def overdue(
+    connection: sqlite3.Connection, state: str, before: int, limit: int, *, gateway: str | None = None
+) -> list[int]:
+    """List the messages that have been in a state since before an instant, of one gateway or of all; oldest first."""
+    rows = connection.execute(
+        "SELECT seq FROM outbox WHERE state = ?1 AND moved_at < ?2 AND (?3 IS NULL OR gateway = ?3)"
+        " ORDER BY moved_at LIMIT ?4",
+        (state, before, gateway, limit),
+    ).fetchall()
+    return [int(row[0]) for row in rows]
+
+
+def open_since(connection: sqlite3.Connection, state: str, gateways: Sequence[str], limit: int) -> list[Open]:
+    """List the messages in a state that left through some gateways; oldest first."""
+    marks = ", ".join("?" * len(gateways))
+    rows = connection.execute(
+        "SELECT seq, command, gateway, provider_id, phone, left_at FROM outbox"
+        f" WHERE state = ? AND gateway IN ({marks}) AND phone IS NOT NULL AND left_at IS NOT NULL"
+        " ORDER BY moved_at LIMIT ?",
+        (state, *gateways, limit),
+    ).fetchall()
+    return [Open(*row) for row in rows]
