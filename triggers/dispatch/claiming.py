@@ -56,11 +56,15 @@ class Rules(NamedTuple):
 
 
 class Roads(NamedTuple):
-    """What the gateways can take now: how many messages each, which are demoted, and what a part costs (1/1000 fen)."""
+    """What the gateways can take now: how many messages each, which are demoted, and what a part costs (1/1000 fen).
+
+    ``room`` is how many messages to look at: what they may be given together is more, since some must go elsewhere.
+    """
 
     permits: dict[str, int]
     demoted: Collection[str]
     prices: Mapping[str, int]
+    room: int
 
 
 class _Look:

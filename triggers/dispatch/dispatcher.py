@@ -153,11 +153,11 @@ class Dispatcher:
         """Claim what can leave and begin to send it; gives the seconds to sleep, None where there may be more at once."""
         now = self._now()
         roads = self._traffic.ask(klass, COMMANDS_IN_A_CLAIM, now)
-        room = sum(roads.permits.values())
-        if not room:
+        if not roads.room:
+            self._traffic.give_back(roads, now)
             return self._traffic.ready_in_s(klass, now)
         try:
-            found, due = await self._commit(lambda connection: self._claim(connection, klass, room, roads))
+            found, due = await self._commit(lambda connection: self._claim(connection, klass, roads))
         finally:
             self._traffic.give_back(roads, self._now())
         for leaving in found.leaving:
@@ -169,10 +169,12 @@ class Dispatcher:
             return None
         return LONGEST_SLEEP_S if due is None else min(LONGEST_SLEEP_S, (due - self._now()) / 1_000)
 
-    def _claim(self, connection: Connection, klass: str, room: int, roads: Roads) -> Claimed:
+    def _claim(self, connection: Connection, klass: str, roads: Roads) -> Claimed:
         """Claim, on the writer's thread. What leaves is in flight before the transaction ends."""
         now = self._now()
-        found = claim(connection, klass, room, now, lambda queued: self._claiming.rule(connection, queued, roads, now))
+        found = claim(
+            connection, klass, roads.room, now, lambda queued: self._claiming.rule(connection, queued, roads, now)
+        )
         for leaving in found.leaving:
             self._inflight.begin(leaving.queued.seq, _keys(leaving))
         return Claimed(found, next_due(connection, klass))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from triggers.dispatch.breaker import Breaker
+from triggers.dispatch.breaker import Breaker, State
 from triggers.dispatch.claiming import Roads
 from triggers.dispatch.pacing import Bucket
 from triggers.dispatch.promises import COMMERCIAL
@@ -12,7 +12,6 @@ from triggers.dispatch.promises import COMMERCIAL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from triggers.dispatch.breaker import State
     from triggers.dispatch.gateway import Answer, Gateway
     from triggers.dispatch.gateway_settings import GatewaySettings
     from triggers.dispatch.settings import Delivery
@@ -57,21 +56,33 @@ class Traffic:
         self.demoted: set[tuple[str, str]] = set()
 
     def ask(self, klass: str, most: int, now: int) -> Roads:
-        """Take permits for up to ``most`` messages of a class from each of its gateways; ``now`` epoch ms.
+        """Take permits for up to ``most`` messages of a class; ``now`` epoch ms. What is not used must be given back.
 
-        What is not used must be given back.
+        A route is kept in its order: messages wait for its first gateway that works, and go to the next only where they
+        must. One that is tried again after a failure, or is demoted, gets a few beside.
         """
-        urgent = klass not in COMMERCIAL
-        permits = {}
-        for name in self._delivery.routes[klass]:
-            road = self.roads[name]
-            room = min(most, road.room(urgent=urgent, now=now))
-            granted = road.bucket.take(now, room, road.reserve(urgent=urgent)) if room else 0
-            if granted:
-                permits[name] = granted
-                road.leaving += granted
         demoted = {name for name, each in self.demoted if each == klass}
-        return Roads(permits, demoted, self._prices)
+        permits: dict[str, int] = {}
+        room, is_found = 0, False
+        for name in self._delivery.routes[klass]:
+            state = self.roads[name].breaker.state(now)
+            if state in (State.OPEN, State.BARRED):
+                continue
+            permits[name] = granted = self._grant(self.roads[name], klass, most, now)
+            if state is State.HALF_OPEN:
+                room += granted
+            elif not is_found and name not in demoted:
+                room, is_found = room + granted, True
+        if not is_found:  # all that works is demoted, or is being tried
+            room = sum(permits.values())
+        return Roads({name: n for name, n in permits.items() if n}, demoted, self._prices, min(room, most))
+
+    def _grant(self, road: Road, klass: str, most: int, now: int) -> int:
+        urgent = klass not in COMMERCIAL
+        room = min(most, road.room(urgent=urgent, now=now))
+        granted = road.bucket.take(now, room, road.reserve(urgent=urgent)) if room else 0
+        road.leaving += granted
+        return granted
 
     def give_back(self, roads: Roads, now: int) -> None:
         """Take back the permits that were not used."""
@@ -86,11 +97,11 @@ class Traffic:
         return road.breaker.note(answer, now, began_at)
 
     def ready_in_s(self, klass: str, now: int) -> float:
-        """Tell after how long a gateway of a class may take another message, if none gives one back before."""
+        """Tell after how long a class may be given another message, if no gateway has a free connection before."""
         urgent = klass not in COMMERCIAL
-        waits = [
-            road.bucket.ready_in_s(now, road.reserve(urgent=urgent))
-            for road in (self.roads[name] for name in self._delivery.routes[klass])
-            if road.room(urgent=urgent, now=now)
-        ]
-        return min(waits, default=LOOK_AGAIN_S)
+        for name in self._delivery.routes[klass]:
+            road = self.roads[name]
+            if road.breaker.state(now) is State.CLOSED and (name, klass) not in self.demoted:
+                reserve = road.reserve(urgent=urgent)
+                return road.bucket.ready_in_s(now, reserve) if road.room(urgent=urgent, now=now) else LOOK_AGAIN_S
+        return LOOK_AGAIN_S
