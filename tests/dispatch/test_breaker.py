@@ -134,6 +134,14 @@ def test_once_closed_it_begins_anew() -> None:
     assert breaker.retry_at == now + 30 * S
 
 
+def test_failures_of_before_it_opened_are_forgotten_once_it_is_closed() -> None:
+    breaker = Breaker()
+    assert told(breaker, *[UNKNOWN] * 20)[-1] == OPENS
+    now = NOW + 30 * S  # within the minute
+    assert told(breaker, *[ACCEPTED] * 3, at=now)[-1] == CLOSES
+    assert told(breaker, *[UNKNOWN] * 19, at=now) == [None] * 19
+
+
 def test_what_was_sent_before_it_opened_closes_nothing() -> None:
     breaker = opened()
     assert told(breaker, *[ACCEPTED] * 10, at=NOW + S) == [None] * 10

@@ -158,7 +158,7 @@ def test_what_begins_like_an_opt_out_counts_as_one(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Arrêt", "ARRE\u0302T", "退訂", "取消訂閱", "別發了", "不要再發", "騷擾", "ｓｔｏｐ", "ⓈⓉⓄⓅ"]
+    "text", ["Arrêt", "ARRE\u0302T", "退訂", "取消訂閱", "別發了", "不要再發", "騷擾", "ｓｔｏｐ", "ⓈⓉⓄⓅ", "𝐒𝐓𝐎𝐏"]
 )
 def test_accents_and_traditional_characters_make_no_difference(text: str) -> None:
     assert read_reply(text, "HK") == STOP

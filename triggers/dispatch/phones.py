@@ -11,8 +11,8 @@ REMEMBERED = 20_000
 
 # The library takes letters, full-width digits, extensions, lists and what stands around a number, too. A customer's
 # number is digits as people group them, and nothing else: at most 3 marks together, 20 digits with a 00 or 011 prefix.
-_WRITTEN = re.compile(r"[ (]{0,3}\+?[ (]{0,2}[0-9](?:[ ().-]{0,3}[0-9]){3,19}[ )]{0,3}", re.ASCII)
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
+_WRITTEN = re.compile(r"[ (]{0,3}\+?[ (]{0,2}[0-9](?:[ ().-]{0,3}[0-9]){3,19}[ )]{0,3}")
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _NO_COUNTRY = "001"  # satellites and international services: no hours, and prices of their own
 
 
