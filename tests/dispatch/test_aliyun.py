@@ -315,9 +315,23 @@ def test_settings_that_could_do_harm_are_turned_away(changes: dict[str, str]) ->
         settings(**changes)
 
 
-def test_the_usual_port_is_left_out_as_in_a_request() -> None:
-    assert settings("https://sms.example:443/").endpoint == "https://sms.example"
-    assert settings("https://sms.example:8443").endpoint == "https://sms.example:8443"
+@pytest.mark.parametrize(
+    ("written", "endpoint"),
+    [
+        ("https://sms.example:443/", "https://sms.example"),
+        ("https://sms.example:80", "https://sms.example:80"),
+        ("https://sms.example:8443", "https://sms.example:8443"),
+        ("http://127.0.0.1:80", "http://127.0.0.1"),
+        ("http://localhost:443", "http://localhost:443"),
+    ],
+)
+def test_the_usual_port_is_left_out_as_in_a_request(written: str, endpoint: str) -> None:
+    assert settings(written).endpoint == endpoint
+
+
+def test_messages_go_to_aliyun_unless_another_place_is_named() -> None:
+    given = {"type": "aliyun", "access_key_id": "i", "access_key_secret": "s", "sign_name": "n"}
+    assert AliyunSettings.model_validate(given).endpoint == "https://dysmsapi.aliyuncs.com"
 
 
 def test_a_secret_is_never_shown() -> None:
@@ -388,7 +402,9 @@ def test_a_reply_is_heard(number: str | int) -> None:
 
 
 def test_many_receipts_are_heard_in_their_order() -> None:
-    heard = told("receipts", [REPORT | {"biz_id": f"9^{number}"} for number in range(300)])
+    with capture_logs() as logs:
+        heard = told("receipts", [REPORT | {"biz_id": f"9^{number}"} for number in range(300)])
+    assert logs == []
     assert isinstance(heard, Heard)
     assert [receipt.provider_id for receipt in heard.receipts] == [f"9^{number}" for number in range(300)]
 
@@ -418,6 +434,13 @@ def test_a_body_that_is_no_json_is_refused(body: bytes) -> None:
 
 def test_more_receipts_than_a_call_may_have_are_refused() -> None:
     assert told("receipts", b"[" + b"{}," * 10_000 + b"{}]") == Refused(400, "more reports than a call may have")
+    assert isinstance(told("receipts", b"[" + b"{}," * 9_999 + b"{}]"), Heard)
+
+
+def test_a_reply_is_cut_where_no_phone_writes_more() -> None:
+    heard = told("replies", [UP | {"content": "退" * 2_001}])
+    assert isinstance(heard, Heard)
+    assert [len(reply.text) for reply in heard.replies] == [2_000]
 
 
 @pytest.mark.parametrize(

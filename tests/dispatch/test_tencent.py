@@ -314,8 +314,10 @@ async def test_the_reports_for_its_number_tell_what_became_of_a_message(
 
 async def test_nothing_is_asked_of_what_is_too_long_ago() -> None:
     async with sending((200, pulled(ARRIVED))) as (gateway, server):
-        assert await gateway.settle(SOUGHT._replace(sent_at=NOON - 7 * 86_400_000)) is None
+        limit = NOON + 3_600_000 - 7 * 86_400_000
+        assert await gateway.settle(SOUGHT._replace(sent_at=limit - 1)) is None
         assert server.asked == []
+        assert await gateway.settle(SOUGHT._replace(sent_at=limit)) == EXPECTED
 
 
 def told(kind: str, body: Any) -> Heard | Refused:
@@ -392,6 +394,16 @@ def test_a_gateway_hears_and_settles() -> None:
     gateway = settings().open("ten")
     assert isinstance(gateway, Hears)
     assert isinstance(gateway, Settles)
+
+
+def test_messages_go_to_tencent_unless_another_place_is_named() -> None:
+    given = {"type": "tencent", "secret_id": "i", "secret_key": "s", "app_id": "1", "sign_name": "n"}
+    usual = TencentSettings.model_validate(given)
+    assert (usual.endpoint, usual.region) == ("https://sms.tencentcloudapi.com", "ap-guangzhou")
+
+
+def test_another_region_may_be_named() -> None:
+    assert settings(region="ap-singapore").region == "ap-singapore"
 
 
 def test_an_app_id_may_be_written_as_a_number() -> None:

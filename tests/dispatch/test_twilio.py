@@ -379,6 +379,38 @@ def test_a_json_body_counts_only_with_its_own_digest() -> None:
         assert refused.status == 400
 
 
+def test_half_a_character_in_a_call_is_wrong_and_no_fault() -> None:
+    half = "\udcff"
+    for broken in (
+        signed("receipts", RECEIPT, url=ADDRESS)._replace(url=ADDRESS + half),
+        jsoned(b"{}")._replace(query={"bodySHA256": half}),
+    ):
+        refused = hear(broken)
+        assert isinstance(refused, Refused)
+        assert refused.status == 403
+
+
+@pytest.mark.parametrize(
+    ("url", "as_signed"),
+    [
+        ("https://shop.example/r?a=1:2", "https://shop.example:443/r?a=1:2"),
+        ("https://shop.example:8443/r", "https://shop.example/r"),
+        ("https://shop.example:8443/r", "https://shop.example:8443/r"),
+        ("http://127.0.0.1/r", "http://127.0.0.1:80/r"),
+        ("https://[::1]/r", "https://[::1]:443/r"),
+        ("https://[::1]/r", "https://[::1]/r"),
+        ("https://[::1]:8443/r", "https://[::1]/r"),
+    ],
+)
+def test_an_address_is_signed_with_its_port_or_without(url: str, as_signed: str) -> None:
+    assert isinstance(hear(signed("receipts", RECEIPT, url=url, signed_url=as_signed)), Heard)
+
+
+def test_an_address_with_another_port_is_another_address() -> None:
+    refused = hear(signed("receipts", RECEIPT, url="https://shop.example/r", signed_url="https://shop.example:80/r"))
+    assert isinstance(refused, Refused)
+
+
 def test_a_form_is_never_taken_for_a_body_that_was_signed_by_its_digest() -> None:
     # The address alone was signed, with the digest of another body; the fields beside it were not.
     one = jsoned(urlencode(RECEIPT).encode())
@@ -410,6 +442,11 @@ def test_a_gateway_hears_and_settles() -> None:
     gateway = settings().open("twi")
     assert isinstance(gateway, Hears)
     assert isinstance(gateway, Settles)
+
+
+def test_messages_go_to_twilio_unless_another_place_is_named() -> None:
+    usual = TwilioSettings.model_validate({"type": "twilio", "account_sid": ACCOUNT} | TOKEN | FROM)
+    assert usual.endpoint == "https://api.twilio.com"
 
 
 @pytest.mark.parametrize(
