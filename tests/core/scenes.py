@@ -16,7 +16,7 @@ _serial = count()
 
 
 def shop(**keys: Any) -> Any:
-    return build_shop({"shop": "v1", "name": "Test", "timezone": "Asia/Shanghai", **keys})
+    return build_shop({"shop": "v1", "name": "Test", "timezone": "Asia/Shanghai", "opt_out": "", **keys})
 
 
 def rule(id: str = "r", *, in_shop: Any = None, **keys: Any) -> Any:  # noqa: A002  the key's name

@@ -21,7 +21,8 @@ def test_a_plain_shop_limits_nothing() -> None:
     assert shop.window.always
     assert (shop.caps, shop.recency, shop.look_ahead, shop.holdout) == ({}, {}, 0, 0.0)
     assert shop.history == Duration(days=400, text="400d")
-    assert (shop.signature, shop.opt_out, shop.price, shop.max_segments, shop.counting) == ("", "", 0, None, "gsm")
+    assert (shop.signature, shop.price, shop.max_segments, shop.counting) == ("", 0, None, "gsm")
+    assert shop.opt_out == "拒收请回复R"
     assert shop.timezone == "Asia/Shanghai"
 
 

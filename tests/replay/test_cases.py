@@ -15,6 +15,7 @@ SHOP = """
 shop: v1
 name: Test
 timezone: Asia/Shanghai
+opt_out: ''
 window: [10:00-12:00, 15:00-17:00]
 look_ahead: 2h
 caps: {marketing: [1 / 1d]}

@@ -10,7 +10,7 @@ from triggers.cli import main
 if TYPE_CHECKING:
     from pathlib import Path
 
-SHOP = "shop: v1\nname: Test\ntimezone: Asia/Shanghai\n"
+SHOP = "shop: v1\nname: Test\ntimezone: Asia/Shanghai\nopt_out: ''\n"
 RULE = """\
 rule: v1
 id: {id}

@@ -140,18 +140,19 @@ class _Work:
             self._take_reply(connection, reply)
 
     def _take_receipt(self, connection: Connection, receipt: Receipt) -> None:
-        phone = self._phone(receipt.phone) if receipt.phone else None
         told = Report(
             self._gateway,
             receipt.provider_id,
             receipt.command,
-            phone,
+            None,
             str(receipt.fate),
             receipt.code[:MOST_CODE],
             receipt.at,
             receipt.invalid_number,
             receipt.blacklisted,
         )
+        readings = [told._replace(phone=phone) for phone in self._phones(receipt.phone or "")] or [told]
+        told = next((each for each in readings if named_by(connection, each) is not None), readings[0])
         if receipt.fate is Fate.ON_ITS_WAY:
             found = named_by(connection, told)
             if found is not None and found[1] == UNKNOWN:  # so the gateway has it
@@ -185,10 +186,11 @@ class _Work:
             )
 
     def _take_reply(self, connection: Connection, reply: Reply) -> None:
-        phone = self._phone(reply.phone)
-        if phone is None:
+        phones = self._phones(reply.phone)
+        if not phones:
             _log.warning("a reply came from what is no number", gateway=self._gateway)
             return
+        phone = next((each for each in phones if customers_with(connection, each)), phones[0])
         read = read_reply(reply.text, country_of(phone) or self._delivery.country)
         kept = Answered(self._gateway, reply.id, phone, reply.text[:MOST_TEXT], str(read.meaning), read.alarm, reply.at)
         number = keep_reply(connection, kept, self._now)
@@ -197,7 +199,8 @@ class _Work:
         if read.alarm:
             _log.error("a reply threatens a complaint", gateway=self._gateway, reply=number)
         if read.meaning is Meaning.STOP:
-            self.opt_out(connection, phone, "reply", f"gateway {self._gateway}", cause=f"reply-{number}")
+            for each in phones:  # better one person too many than the right one not
+                self.opt_out(connection, each, "reply", f"gateway {self._gateway}", cause=f"reply-{number}")
         elif read.meaning is Meaning.START:
             self._opt_in(connection, phone, f"reply-{number}")
 
@@ -228,7 +231,8 @@ class _Work:
         body = msgspec.json.encode({**told, "source": SOURCE, "at": self._at})
         return Arrival(body, decode(body, far_future_ok=True), SOURCE)
 
-    def _phone(self, text: str) -> str | None:
-        """Read a number as gateways write it: often the digits alone, with the country code."""
-        found = read_phone(text, self._delivery.country) or read_phone(f"+{text}", self._delivery.country)
-        return found.e164 if found else None
+    def _phones(self, text: str) -> list[str]:
+        """Read a number as gateways write it: digits alone may begin with a country's code, or be a local number."""
+        written = (text,) if text.startswith("+") else (f"+{text}", text)
+        found = (read_phone(each, self._delivery.country) for each in written)
+        return list(dict.fromkeys(each.e164 for each in found if each is not None))

@@ -68,14 +68,16 @@ class Traffic:
             state = self.roads[name].breaker.state(now)
             if state in (State.OPEN, State.BARRED):
                 continue
-            permits[name] = granted = self._grant(self.roads[name], klass, most, now)
+            granted = self._grant(self.roads[name], klass, most, now)
+            if granted or state is State.CLOSED:  # one that works and is busy is worth waiting for
+                permits[name] = granted
             if state is State.HALF_OPEN:
                 room += granted
             elif not is_found and name not in demoted:
                 room, is_found = room + granted, True
         if not is_found:  # all that works is demoted, or is being tried
             room = sum(permits.values())
-        return Roads({name: n for name, n in permits.items() if n}, demoted, self._prices, min(room, most))
+        return Roads(permits, demoted, self._prices, min(room, most))
 
     def _grant(self, road: Road, klass: str, most: int, now: int) -> int:
         urgent = klass not in COMMERCIAL

@@ -77,7 +77,7 @@ class ShopModel(Part):
     timezone: Line
     repurchase: Literal["low", "high"] = "low"
     signature: Annotated[str, Field(max_length=40)] = ""
-    opt_out: Annotated[str, Field(max_length=60)] = ""
+    opt_out: Annotated[str, Field(max_length=60)] = "拒收请回复R"
     price_per_message: Yuan | None = None
     link_base: LinkBase = "s.example/"
     window: WindowSpans = Field(default_factory=lambda: list[WindowSpan]([(0, DAY)]))

@@ -33,6 +33,8 @@ def load_rules(folder: Path) -> Loaded:
     if not loaded.rules:
         wrong = next((f": {finding}" for finding in loaded.errors), "")
         raise RulesUnusable(f"no rule in {folder} can be used{wrong}")
+    if not loaded.shop.opt_out.strip() and any(rule.klass != "notice" for rule in loaded.rules):
+        _log.warning("without an opt_out in _shop.yaml only notices leave", rules=str(folder))
     return loaded
 
 
