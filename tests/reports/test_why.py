@@ -16,6 +16,7 @@ SHOP = """\
 shop: v1
 name: Test
 timezone: Asia/Shanghai
+opt_out: ""
 window: [10:00-12:00]
 look_ahead: 2h
 caps: {marketing: [1 / 2d]}
@@ -338,12 +339,21 @@ def busy() -> list[dict[str, object]]:
 
 
 def test_the_service_tells_the_same_story_as_a_replay_and_how_far_each_message_came(asker: Asker, rules: Path) -> None:
-    asker.write(*busy())
+    (rules / "_shop.yaml").write_text(SHOP.replace('opt_out: ""', 'opt_out: " R"'), encoding="utf-8")
+    phone = {"type": "customer.updated", "id": "u1", "customer": "c1", "at": at(1, "08:00"), "phone": "+8613800001234"}
+    asker.write(phone, *busy())
     from_log = asker.ask("--order", "received")
     from_service = asker.ask_service(asker.serve(), "--rules", str(rules))
     assert len(said(from_log, "sent")) == 2
     assert [line.removesuffix(" (accepted)") for line in from_service] == from_log
     assert sum(line.endswith(" (accepted)") for line in from_service) == 2
+
+
+def test_what_was_decided_and_did_not_leave_is_told_as_not_sent_with_the_reason(asker: Asker, rules: Path) -> None:
+    asker.write(*busy())
+    story = asker.ask_service(asker.serve(), "--rules", str(rules))
+    assert not said(story, "sent")
+    assert sum(line.endswith(" (suppressed: no phone)") for line in said(story, "not sent")) == 2
 
 
 def test_the_service_tells_what_the_engine_has_forgotten_since(asker: Asker, rules: Path) -> None:

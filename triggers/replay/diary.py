@@ -32,7 +32,8 @@ _LEAVING = (Reason.SENT, Reason.WITHHELD, Reason.WOULD_SEND)
 class Entry:
     """One line of the diary.
 
-    ``kind`` is event, ignored, edit, waits, restarts, held, ended, sent, withheld, would send, late cancel or waiting.
+    ``kind`` is event, ignored, edit, waits, restarts, held, ended, sent, not sent (it was decided, and
+    did not leave after all), withheld, would send, late cancel or waiting.
     ``at`` is when it happened, epoch ms; ``wait`` what it happened to, if it is about a wait.
     """
 

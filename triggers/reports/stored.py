@@ -20,7 +20,7 @@ from triggers.store.customers import ENGINES, all_ids, load_customer
 from triggers.store.database import connect_reader
 from triggers.store.decisions import ARMED, ENDED, LATE_CANCEL, decisions_of
 from triggers.store.event_log import events_of
-from triggers.store.outbox import commands
+from triggers.store.outbox import CANCELLED, EXPIRED, REJECTED, SUPPRESSED, fates
 from triggers.store.progress import load_progress
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 NO_RULES = Rulebook((), Shop("", Zone("UTC")))
 """What explains where the rules of that time are not at hand: the stored details alone, in UTC."""
+
+NEVER_LEFT = frozenset({CANCELLED, EXPIRED, REJECTED, SUPPRESSED})
+"""States of a command that was decided and did not leave."""
 
 MAX_KNOWN = 200_000
 """Among how many customers one that is unknown is looked for."""
@@ -61,7 +64,7 @@ class _Telling:
         self.past = Rulebook((), book.shop)  # for what was decided by other rules than those at hand
         self.diary = Diary({customer.id: customer}, later=True)
         self.states: dict[tuple[str, str | None, int], tuple[str, Send]] = {
-            (send.rule, send.identity, send.at): (state, send) for state, send in commands(connection, customer.id)
+            (send.rule, send.identity, send.at): (state, send) for state, send in fates(connection, customer.id)
         }
 
     def tell(self) -> Story:
@@ -97,7 +100,8 @@ class _Telling:
         self.diary.take(book, decision)
         if left:
             last = self.diary.entries[-1]
-            self.diary.entries[-1] = replace(last, text=f"{last.text} ({state})")
+            kind = "not sent" if state.partition(":")[0] in NEVER_LEFT else last.kind
+            self.diary.entries[-1] = replace(last, kind=kind, text=f"{last.text} ({state})")
 
     def _decision(self, row: DecisionRow, book: Rulebook) -> Decision:
         if row.kind == LATE_CANCEL:

@@ -302,6 +302,14 @@ def commands(connection: sqlite3.Connection, customer: str | None = None) -> Ite
         yield state, _decoder.decode(body)
 
 
+def fates(connection: sqlite3.Connection, customer: str) -> Iterator[tuple[str, Send]]:
+    """Go through a customer's commands in the order they were queued: how far each has come, with the reason if any."""
+    for state, reason, body in connection.execute(
+        "SELECT state, reason, body FROM outbox WHERE customer = ? ORDER BY seq", (customer,)
+    ):
+        yield f"{state}: {reason}" if reason else state, _decoder.decode(body)
+
+
 _COLUMNS = "seq, body, phone, attempts, ambiguous, tried, gateway, queued_at, left_at, reason, month"
 
 
