@@ -7,8 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from scenes import DAY, HOUR, MINUTE, event, rule
+from scenes import DAY, HOUR, MINUTE, START, event, rule
 from stories import FREE, Story, arriving
+
+from triggers.core.decisions import Recall
 
 PAID = [{"event": "order.paid"}]
 
@@ -221,3 +223,21 @@ def test_more_matches_than_are_remembered_still_end_in_one_message() -> None:
     story = Story(waiting()).tell(*(event("order.created", at * MINUTE, id=f"m{at:03}") for at in range(150)))
     story.tell(arriving(event("order.paid", 100 * MINUTE), 150 * MINUTE)).until(9 * DAY)
     assert story.sent == [DAY + 101 * MINUTE]
+
+
+@pytest.mark.parametrize(
+    ("told", "recalled"),
+    [
+        ({}, True),
+        ({"order_id": "other"}, False),  # another order's
+        ({"kind": "order.created", "order_id": "o2"}, False),  # cancels nothing
+    ],
+)
+def test_a_service_calls_back_what_was_decided_before_the_cancel_happened(told: dict[str, Any], recalled: bool) -> None:  # noqa: FBT001
+    after = event(**{"kind": "order.paid", "at": 30 * HOUR, "id": "p", **told})
+    story = Story(waiting(), recalls=True).tell(event("order.created", 0)).until(29 * HOUR).tell(after)
+    recalls = [(each.rule, each.identity, each.anchor) for each in story.decisions if isinstance(each, Recall)]
+    assert recalls == ([("r", "o1", START)] if recalled else [])
+    assert not any(
+        isinstance(each, Recall) for each in Story(waiting()).tell(event("order.created", 0), after).decisions
+    )

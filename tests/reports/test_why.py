@@ -384,5 +384,5 @@ def test_without_rules_the_service_is_told_in_utc(
     monkeypatch.chdir(tmp_path.parent)
     lines = asker.ask_service(database)
     assert lines[0].endswith("times in UTC")
-    assert any(line.startswith("  2026-09-01 03:00  sent") for line in lines)
+    assert any(line.startswith("  2026-09-01 03:00  not sent") for line in lines)
     assert lines[-1] == "without the rules times are in UTC, and some reasons short; give --rules DIR"

@@ -87,6 +87,13 @@ class LateCancel(msgspec.Struct, gc=False):
     anchor: int = 0
 
 
+class Recall(LateCancel):
+    """An event that happened after a message was decided would have cancelled it: it must not leave if it has not (S13).
+
+    Only services ask for these (``Rulebook.recalls``): in a replay a message leaves the instant it is decided.
+    """
+
+
 class Send(msgspec.Struct, omit_defaults=False, gc=False):
     """A message that leaves, or is withheld; times in epoch ms, ``cost`` in 1/1000 fen.
 
@@ -160,4 +167,4 @@ class Released(msgspec.Struct, gc=False):
     at: int
 
 
-Decision: TypeAlias = Armed | Ended | Postponed | LateCancel | Send | Ask | Responded | Released
+Decision: TypeAlias = Armed | Ended | Postponed | LateCancel | Recall | Send | Ask | Responded | Released

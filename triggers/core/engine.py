@@ -134,7 +134,7 @@ def _cancel_all(book: Rulebook, customer: Customer, plan: Plan, event: AnyEvent,
         for canceller in plan.cancellers:
             cancel(book, customer, canceller, event, now, out)
     sends = customer.sends
-    if sends and event.at <= sends[-1].at:
+    if sends and (book.recalls or event.at <= sends[-1].at):
         for canceller in plan.cancellers:
             late_cancel(book, customer, canceller, event, now, out)
 

@@ -43,7 +43,8 @@ class Rulebook:
     ``keep_all`` keeps every event for the shop's history, since tomorrow's rules may ask for it; ``lateness`` is how
     long after it occurred an event may still arrive, in ms (None: any time): what only late events would look back at is
     not kept for longer; ``settle`` is the time in ms after due before a try (S16); ``narrates`` is whether steps also
-    tell of waits that begin, of tries held back, and what an audience's nearest miss was.
+    tell of waits that begin, of tries held back, and what an audience's nearest miss was; ``recalls`` whether they call
+    back what was decided and may not have left yet.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Rulebook:
         lateness: int | None = None,
         settle: int = 0,
         narrates: bool = True,
+        recalls: bool = False,
     ) -> None:
         self.shop = shop
         self.rules = {rule.id: rule for rule in sorted(rules, key=lambda rule: rule.id)}
@@ -67,6 +69,7 @@ class Rulebook:
         self.segments = dict(segments or {})
         self.pins = pins or Pins()
         self.narrates = narrates
+        self.recalls = recalls
         self.keep_all = keep_all
         self.lateness = NEVER if lateness is None else lateness
         self.settle = settle

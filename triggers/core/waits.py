@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from triggers.core.customer import NO_WAITS, Wait
-from triggers.core.decisions import Armed, Ended, LateCancel, Reason
+from triggers.core.decisions import Armed, Ended, LateCancel, Reason, Recall
 from triggers.core.events import type_of
 from triggers.core.history import qualified
 from triggers.core.plans import EXPIRES
@@ -265,12 +265,13 @@ def killer(
 def late_cancel(
     book: Rulebook, customer: Customer, canceller: Canceller, event: AnyEvent, now: int, out: list[Decision]
 ) -> None:
-    """Count a cancel of a message that has already left (S14)."""
+    """Count a cancel of a message that has already left (S14), or call it back if it may not have left yet (S13)."""
     where = canceller.unless.where
     if where is not None and not where.predicate(event, customer.facts, book.shop, now):
         return
     for sent in reversed(customer.sends):
-        if sent.at < event.at:
+        happened_after = sent.at < event.at
+        if happened_after and not book.recalls:
             return
         if sent.rule != canceller.rule.id or event.at < sent.anchor or sent.mode != "sent":
             continue
@@ -278,4 +279,5 @@ def late_cancel(
             continue
         if canceller.same and sent.identity != getattr(event, canceller.per or "", None):
             continue
-        out.append(LateCancel(customer.id, sent.rule, now, type_of(event), event.id, sent.identity, sent.anchor))
+        kind = Recall if happened_after else LateCancel
+        out.append(kind(customer.id, sent.rule, now, type_of(event), event.id, sent.identity, sent.anchor))

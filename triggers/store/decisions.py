@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from triggers.core.decisions import Armed, Decision, Ended, LateCancel, Postponed
+from triggers.core.decisions import Armed, Decision, Ended, LateCancel, Postponed, Recall
 
 if TYPE_CHECKING:
     import sqlite3
@@ -36,7 +36,7 @@ _PLACES = ", ".join("?" * len(DecisionRow._fields))
 
 def row_of(decision: Decision, revision: str) -> DecisionRow | None:
     """Turn a decision into a row; None for what leaves a trace elsewhere (commands, the ledger)."""
-    if isinstance(decision, LateCancel):
+    if isinstance(decision, LateCancel) and not isinstance(decision, Recall):
         detail = f"{decision.event} {decision.event_id}"
         return DecisionRow(
             LATE_CANCEL,

@@ -38,7 +38,9 @@ def load_rules(folder: Path) -> Loaded:
     return loaded
 
 
-def rulebook_of(loaded: Loaded, writer: Writer, *, now: int, first: int, settle: int) -> Rulebook:
+def rulebook_of(
+    loaded: Loaded, writer: Writer, *, now: int, first: int, settle: int, recalls: bool = False
+) -> Rulebook:
     """Make the rulebook of a service.
 
     A rule counts since it was first seen in this database, ``first`` for those that a new one begins with (S31); one
@@ -63,4 +65,5 @@ def rulebook_of(loaded: Loaded, writer: Writer, *, now: int, first: int, settle:
         removed=register.removed,
         keep_all=True,
         settle=settle,
+        recalls=recalls,
     )
