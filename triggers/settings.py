@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DAY_S = 86_400
+LEAST_TOKEN, MOST_TOKEN = 16, 500
 
 
 class Settings(BaseSettings):
@@ -17,6 +18,7 @@ class Settings(BaseSettings):
     ``speed`` None is real time; a number runs the input in virtual time, that many times as fast; 0 as fast as it can
     be read.
     ``max_kept_in_memory`` counts the events that customers in memory keep, some 600 bytes each.
+    ``api_token`` is asked of whoever brings events or messages; it is for the environment, not for the command line.
     ``settle_s`` None is 120 in real time and 0 in virtual time (S16).
     """
 
@@ -32,6 +34,7 @@ class Settings(BaseSettings):
     settle_s: float | None = Field(default=None, ge=0, le=DAY_S, allow_inf_nan=False)
     exit_at_end: bool = False
     log_format: Literal["auto", "json", "text"] = "auto"
+    api_token: SecretStr | None = None
 
     max_body: int = Field(default=5_000_000, ge=1_000)
     max_events_in_body: int = Field(default=20_000, ge=1)
@@ -39,6 +42,15 @@ class Settings(BaseSettings):
     max_events_waiting: int = Field(default=100_000, ge=1)
     max_customers_in_memory: int = Field(default=20_000, ge=1)
     max_kept_in_memory: int = Field(default=300_000, ge=1)
+
+    @field_validator("api_token")
+    @classmethod
+    def _long_enough(cls, token: SecretStr | None) -> SecretStr | None:
+        """Refuse a token that can be guessed or cannot be written in a header."""
+        text = "" if token is None else token.get_secret_value()
+        if token is not None and not (LEAST_TOKEN <= len(text) <= MOST_TOKEN and text.isascii() and text.isprintable()):
+            raise ValueError(f"TRIGGERS_API_TOKEN has {LEAST_TOKEN} to {MOST_TOKEN} printable characters of ASCII")
+        return token
 
     @property
     def settle_ms(self) -> int:

@@ -10,6 +10,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry, Gauge
 
+from triggers.core.events import Event
 from triggers.store.database import connect_reader, open_database
 from triggers.store.event_log import EventLog
 from triggers.store.writer import Writer
@@ -35,10 +36,19 @@ class Engine:
     def __init__(self, writer: Writer) -> None:
         self.busy = False
         self.status = "ok"
+        self.leaving = asyncio.Event()
+        self.leaving.set()
+        self.heeding: list[str] = []
+        self.begun = asyncio.Event()
         self._log = EventLog(writer, lambda: NOW)
 
     def ingest(self, arrivals: Sequence[Arrival]) -> Future[list[Entry]]:
         return self._log.append(arrivals)
+
+    async def heeded(self, arrivals: Sequence[Arrival]) -> None:
+        self.heeding += [arrival.meaning.id for arrival in arrivals if isinstance(arrival.meaning, Event)]
+        self.begun.set()
+        await self.leaving.wait()
 
     def health(self) -> dict[str, Any]:
         return {"status": self.status, "position": 3}
@@ -95,6 +105,19 @@ async def test_every_event_of_a_batch_has_its_own_result(client: Client) -> None
     assert "other content" in answer["results"][1]["message"]
     assert "taken as happening now" in answer["results"][4]["note"]
     assert (answer["accepted"], answer["duplicate"], answer["conflict"], answer["rejected"]) == (2, 1, 1, 1)
+
+
+async def test_the_answer_waits_until_what_came_in_is_heeded(client: Client, engine: Engine, tmp_path: Path) -> None:
+    engine.leaving.clear()
+    answering = asyncio.create_task(post(client, [event("a", type="customer.unsubscribed"), event("b")]))
+    await asyncio.wait_for(engine.begun.wait(), 5)
+    with closing(connect_reader(tmp_path / "t.db")) as reader:  # what is waited for comes after the disk
+        assert reader.execute("SELECT count(*) FROM events").fetchone() == (2,)
+    await asyncio.sleep(0.05)
+    assert not answering.done()
+    engine.leaving.set()
+    assert (await answering)[0] == 200
+    assert engine.heeding == ["a", "b"]
 
 
 async def test_lines_and_cloud_events_are_understood(client: Client) -> None:

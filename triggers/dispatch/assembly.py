@@ -11,6 +11,7 @@ from triggers.dispatch.hearing import Hearing
 from triggers.dispatch.hours import Hours, outer_hours
 from triggers.dispatch.inflight import InFlight
 from triggers.dispatch.phones import read_phone
+from triggers.dispatch.postbox import Postbox
 from triggers.dispatch.traffic import Traffic
 from triggers.dispatch.upkeep import Upkeep
 from triggers.language.amounts import in_thousandths_of_fen
@@ -49,6 +50,7 @@ class Dispatch(NamedTuple):
     hearing: Hearing
     dispatcher: Dispatcher
     upkeep: Upkeep
+    postbox: Postbox
 
     def listening(self) -> list[Coroutine[Any, Any, None]]:
         """Give the work of the gateways that hear over a connection of their own."""
@@ -110,7 +112,8 @@ def assemble(
         virtual=virtual,
     )
     upkeep = Upkeep(writer, traffic, hearing, rules, now=now, moved=ears.moved, paused=ears.paused)
-    return Dispatch(delivery, gateways, traffic, inflight, hearing, dispatcher, upkeep)
+    postbox = Postbox(writer, delivery, rules, now=now, at=engine_now, queued=dispatcher.more)
+    return Dispatch(delivery, gateways, traffic, inflight, hearing, dispatcher, upkeep, postbox)
 
 
 def _hours(delivery: Delivery) -> Callable[[str], Hours]:

@@ -216,7 +216,8 @@ class Dispatcher:
     def _outgoing(self, leaving: Leaving, road: Road) -> Outgoing:
         (queued, go), settings = leaving, road.settings
         send, now = queued.send, self._now()
-        code = settings.templates.get(f"{send.rule}/{send.variant}") or settings.templates.get(send.rule or send.klass)
+        of = send.rule or send.klass
+        code = settings.templates.get(f"{of}/{send.variant}") or settings.templates.get(of)
         secret, public_url = settings.secret, self._delivery.public_url
         callback = None
         if secret is not None and public_url is not None and road.gateway.receipts:

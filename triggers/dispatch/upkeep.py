@@ -16,6 +16,7 @@ from triggers.core.times import DAY, HOUR, MINUTE
 from triggers.dispatch.arrival import Standing, judge
 from triggers.dispatch.gateway import Fate, Heard, Receipt, Rejected, Settles, Sought
 from triggers.dispatch.promises import CLASSES
+from triggers.dispatch.resets import Resets
 from triggers.store.claims import pause, pauses
 from triggers.store.gateway_log import Fared, counted_since, fared, last_changes, rule_fared
 from triggers.store.outbox import ACCEPTED, EXPIRED, UNKNOWN, UNKNOWN_FINAL, move
@@ -72,6 +73,7 @@ class Upkeep:
         self._now = now
         self._moved = moved
         self._paused = paused
+        self._resets = Resets(writer, traffic, hearing, now)
         self._asked: dict[int, int] = {}
         self._warned: dict[tuple[str, Stop], int] = {}
         self._standings: dict[tuple[str, str], Standing] = {}
@@ -79,6 +81,7 @@ class Upkeep:
 
     async def begin(self) -> None:
         """Take up where the database says that things stood."""
+        await self._resets.begin()
         changes = await self._commit(last_changes)
         for (name, klass), change in changes.items():
             if klass and change.new in set(Standing) and name in self._traffic.roads:
@@ -95,6 +98,7 @@ class Upkeep:
 
     async def turn(self) -> None:
         """Look after everything once."""
+        await self._resets.turn()
         await self._end_overdue()
         await self._ask()
         await self._watch_gateways()

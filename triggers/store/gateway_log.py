@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import sqlite3
 
 _TOOK = ", ".join(f"'{state}'" for state in (*COUNTED, EXPIRED))
+RESET = "reset"
+"""What a person changes a gateway to, so that the dispatcher lets it go on."""
 MOST_TIMES = 10_000
 """Of so many of the last messages the arrival times are read."""
 
@@ -85,6 +87,18 @@ def last_changes(connection: sqlite3.Connection) -> dict[tuple[str, str], Change
         " (SELECT max(seq) FROM gateway_changes GROUP BY gateway, class)"
     ).fetchall()
     return {(row[1], row[2]): Change(*row) for row in rows}
+
+
+def last_number(connection: sqlite3.Connection) -> int:
+    """Tell the number of the last change, 0 if there was none."""
+    return int(connection.execute("SELECT coalesce(max(seq), 0) FROM gateway_changes").fetchone()[0])
+
+
+def resets_after(connection: sqlite3.Connection, number: int) -> list[tuple[int, str]]:
+    """List what people asked for since a change: the number of each reset, and its gateway."""
+    return connection.execute(
+        "SELECT seq, gateway FROM gateway_changes WHERE seq > ? AND new = ? ORDER BY seq", (number, RESET)
+    ).fetchall()
 
 
 def counted_since(connection: sqlite3.Connection, state: str) -> dict[tuple[str, str], int]:

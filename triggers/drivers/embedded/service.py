@@ -17,7 +17,9 @@ from triggers.core.decisions import Ended, Postponed
 from triggers.core.events import CustomerUnsubscribed, CustomerUpdated
 from triggers.core.times import DAY, MINUTE, iso
 from triggers.dispatch.assembly import Ears, assemble, contacts
+from triggers.dispatch.gateway import Hears
 from triggers.dispatch.gateways.console import ConsoleGateway
+from triggers.dispatch.postbox import Posted
 from triggers.dispatch.settings import load_delivery, on_the_console
 from triggers.dispatch.terms import rules_of
 from triggers.drivers.embedded.driver import Driver, Outcome
@@ -29,9 +31,11 @@ from triggers.errors import InputUnusable, OutputUnusable, ServiceUnusable, Trig
 from triggers.metrics import Metrics
 from triggers.store.database import Lock, connect_reader, open_database, saying
 from triggers.store.event_log import EventLog, oldest_after, read_place
+from triggers.store.messages import message_of
 from triggers.store.outbox import ACCEPTED, CANCELLED, QUEUED, SENDING
 from triggers.store.progress import load_progress
 from triggers.store.writer import Writer
+from triggers.web.entrance import reached_from_elsewhere
 from triggers.web.service import Face
 
 if TYPE_CHECKING:
@@ -41,8 +45,11 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from triggers.dispatch.gateway import Heard
+    from triggers.dispatch.postbox import PostedOtherwise, Unfit, Wanted
     from triggers.settings import Settings
     from triggers.store.event_log import Arrival, Entry
+    from triggers.store.messages import Message
     from triggers.store.progress import Progress
 
 LONGEST_WAIT_S = 0.5
@@ -196,7 +203,13 @@ class Service:
 
     async def _listen(self) -> web.AppRunner:
         settings = self.settings
-        face = Face(self, self.metrics.registry, max_body=settings.max_body, max_events=settings.max_events_in_body)
+        face = Face(
+            self,
+            self.metrics.registry,
+            max_body=settings.max_body,
+            max_events=settings.max_events_in_body,
+            token=None if settings.api_token is None else settings.api_token.get_secret_value(),
+        )
         runner = web.AppRunner(face.application(), access_log=None, handle_signals=False)
         await runner.setup()
         try:
@@ -208,6 +221,8 @@ class Service:
                 " choose another with --port"
             ) from error
         self.address: tuple[str, int] = runner.addresses[0][:2]
+        if settings.api_token is None and reached_from_elsewhere(address[0] for address in runner.addresses):
+            _log.warning("other machines can bring events and messages; set TRIGGERS_API_TOKEN to ask them for a token")
         _log.info(
             "listening", address=f"http://{self.address[0]}:{self.address[1]}", rules=len(self._driver.rulebook.rules)
         )
@@ -353,6 +368,34 @@ class Service:
         }
         if names:
             await self._dispatch.inflight.over(names)
+
+    # Messages that no rule sends, and what gateways tell; on the loop
+
+    async def post(self, key: str, wanted: Wanted) -> Posted | PostedOtherwise | Unfit:
+        """Queue a message that no rule sends, once by its key; returns when it is on the disk."""
+        posted = await self._dispatch.postbox.post(key, wanted)
+        if isinstance(posted, Posted) and posted.new:
+            self.metrics.outbox.labels(QUEUED).inc()
+        return posted
+
+    def message(self, command: str) -> Message | None:
+        """Tell what became of a message so far; None: there is none with this id."""
+        with saying(self.settings.db):
+            return message_of(self._reader, command)
+
+    @property
+    def public_url(self) -> str | None:
+        """The address at which the service is reached from outside, if it was told."""
+        return self._dispatch.delivery.public_url
+
+    def caller(self, name: str) -> Hears | None:
+        """Find the gateway that has this name in the settings; None: there is none, or it never calls back."""
+        gateway: object = self._dispatch.gateways.get(name)
+        return gateway if isinstance(gateway, Hears) else None
+
+    async def heard(self, gateway: str, heard: Heard) -> None:
+        """Store what a gateway told; returns when it is on the disk and every opt-out in it holds."""
+        await self._dispatch.hearing.hear(gateway, heard)
 
     def health(self) -> dict[str, Any]:
         """Tell how far the service has come, and bring the gauges up to date."""

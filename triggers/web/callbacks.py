@@ -1,0 +1,81 @@
+"""The addresses that gateways call with receipts and replies: each call is answered once what it says is on the disk."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from aiohttp import web
+
+from triggers.dispatch.callbacks import PATH
+from triggers.dispatch.gateway import Call, Refused
+from triggers.web.answers import refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from triggers.web.engine import Engine
+    from triggers.web.entrance import Entrance
+
+MOST_BODY: Final = 1_000_000
+TELL_EVERY_S: Final = 60.0
+"""Of the calls that are refused, one in such a time is told for each gateway: anybody can call."""
+
+_log = structlog.get_logger("web")
+
+
+class Callbacks:
+    """The routes for calls. ``clock`` tells seconds that only go forward."""
+
+    def __init__(self, engine: Engine, entrance: Entrance, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._engine = engine
+        self._entrance = entrance
+        self._clock = clock
+        self._told_at: dict[str, float] = {}
+        self._untold: dict[str, int] = {}
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Add the routes, for all methods: gateways have their own minds about these."""
+        router.add_route("*", f"{PATH}/{{gateway}}/{{kind}}", self.take)
+
+    async def take(self, request: web.Request) -> web.Response:
+        """Have a gateway read a call that claims to be its own, and store what it says before it is answered.
+
+        200 with what the gateway wants to be answered. 403: not authentic. 400: not understood. 404: no gateway of this
+        name calls back. 408, 413, 503: as for events; a gateway then calls again.
+        """
+        name = request.match_info["gateway"]
+        gateway = self._engine.caller(name)
+        if gateway is None:
+            return refusal(404, "no gateway is called back here")
+        body = await self._entrance.read(request, MOST_BODY)
+        heard = gateway.hear(self._call(request, body))
+        if isinstance(heard, Refused):
+            self._tell(name, heard)
+            return refusal(heard.status, "this call is not taken; the log of the service says why")
+        await self._engine.heard(name, heard)
+        return web.Response(body=heard.answer, headers={"Content-Type": heard.content_type})
+
+    def _call(self, request: web.Request, body: bytes) -> Call:
+        origin = self._engine.public_url or f"{request.scheme}://{request.host}"
+        query: dict[str, str] = {}
+        for key, value in request.query.items():
+            query.setdefault(key, value)
+        headers: dict[str, str] = {}
+        for key, value in request.headers.items():
+            headers.setdefault(key.lower(), value)
+        url = f"{origin}{request.rel_url.raw_path_qs}"  # as it came: a signature covers it to the letter
+        return Call(request.match_info["kind"], request.method, url, query, headers, body)
+
+    def _tell(self, gateway: str, refused: Refused) -> None:
+        """Log a refused call, without its content, and now and then only."""
+        now = self._clock()
+        if now - self._told_at.get(gateway, -TELL_EVERY_S) < TELL_EVERY_S:
+            self._untold[gateway] = self._untold.get(gateway, 0) + 1
+            return
+        self._told_at[gateway] = now
+        untold = self._untold.pop(gateway, 0)
+        _log.warning(
+            "a call was refused", gateway=gateway, status=refused.status, why=refused.why, untold_before=untold
+        )
