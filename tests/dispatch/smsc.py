@@ -79,12 +79,16 @@ class Smsc:
         self.answer: Callable[[int, bytes], Awaitable[str | int | None]] = self.accept
         self.meddle: Callable[[Line, Unit], bool] = lambda _line, _unit: False
         self.faults: list[BaseException] = []
+        self._accepted = 0
+        self._unanswered: list[int] = []
         self._held: list[Any] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._more = asyncio.Condition()
 
-    async def accept(self, count: int, _octets: bytes) -> str | int | None:
-        return f"id-{count}"
+    async def accept(self, _count: int, _octets: bytes) -> str | int | None:
+        """Accept with an id that counts those that were accepted."""
+        self._accepted += 1
+        return f"id-{self._accepted}"
 
     async def deliver(self, text: bytes, *, source: str = "8613800138000", to: str = "10690", **fields: Any) -> int:
         """Give the ESME a deliver_sm; the status that it is confirmed with."""
@@ -106,18 +110,19 @@ class Smsc:
     # The server of smpp34
 
     async def serve(self, server: Any) -> None:
-        count = 0
         while True:
             event = await server.next()
             if isinstance(event, smpp34.Esme):
                 self.esmes.append(event)
             elif isinstance(event, smpp34.SubmitSmEvent):
-                count += 1
-                self.start(self._answer(event, count))
+                self.start(self._answer(event))
             await self._tell()
 
-    async def _answer(self, event: Any, count: int) -> None:
-        answer = await self.answer(count, bytes(event.short_message))
+    async def _answer(self, event: Any) -> None:
+        octets = bytes(event.short_message)
+        count = next(count for count in self._unanswered if bytes(self.submits[count - 1].short_message) == octets)
+        self._unanswered.remove(count)  # the server does not tell of submits in their order on the wire
+        answer = await self.answer(count, octets)
         if isinstance(answer, str):
             event.accept(answer)
         elif answer is not None:
@@ -149,6 +154,8 @@ class Smsc:
                 if unit.command == SUBMIT_SM:
                     self.submits.append(smpp34.decode(unit.octets()))
                 if not self.meddle(line, unit):
+                    if unit.command == SUBMIT_SM:
+                        self._unanswered.append(len(self.submits))
                     writer.write(unit.octets())
                 await self._tell()
         writer.close()

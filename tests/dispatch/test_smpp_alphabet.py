@@ -10,8 +10,12 @@ from hypothesis import strategies as st
 from triggers.core.texts import GSM_BASIC, GSM_EXTENDED, segments
 from triggers.dispatch.smpp.alphabet import DEFAULT_ALPHABET, SEPTETS, UCS2, Piece, coded, header, read, split_header
 
-GSM_TEXTS = st.text(alphabet=sorted(GSM_BASIC) + sorted(GSM_EXTENDED) * 8, max_size=500)
-WIDE_TEXTS = st.text(alphabet="a中é€^ё文😀", min_size=1, max_size=400).map(lambda text: text + "中")
+GSM_ENDS = st.text(alphabet=sorted(GSM_BASIC) + sorted(GSM_EXTENDED) * 8, max_size=60)
+WIDE_ENDS = st.text(alphabet="a中é€^ё文😀", max_size=60)
+GSM_TEXTS = st.builds(lambda head, length, tail: head + "a" * length + tail, GSM_ENDS, st.integers(0, 400), GSM_ENDS)
+WIDE_TEXTS = st.builds(
+    lambda head, length, tail: head + "中" * length + tail, WIDE_ENDS, st.integers(1, 200), WIDE_ENDS
+)
 
 
 def test_the_alphabet_is_the_one_that_texts_are_counted_by() -> None:

@@ -125,7 +125,7 @@ async def test_a_cancelled_send_leaves_the_connection_to_others() -> None:
         await one.until(lambda: one.submits)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        assert await gateway.send(message()) == Accepted("second")
+        assert await gateway.send(message("other")) == Accepted("second")
         assert one.commands().count(BIND) == 1
 
 
@@ -282,6 +282,39 @@ async def test_attempts_to_connect_become_rarer(monkeypatch: pytest.MonkeyPatch)
         answers = [await gateway.send(message()) for _ in range(9)]
     assert answers == [REFUSED] * 9
     assert limits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+@pytest.mark.parametrize(("steady_s", "expected"), [(10.0, [1, 2, 4]), (0.0, [])])
+async def test_connections_that_do_not_last_are_made_more_rarely(
+    monkeypatch: pytest.MonkeyPatch, steady_s: float, expected: list[float]
+) -> None:
+    limits: list[float] = []
+    monkeypatch.setattr(link.random, "uniform", lambda _low, high: limits.append(high) or 0.0)
+    monkeypatch.setattr(link, "STEADY_S", steady_s)
+    async with smsc() as one, opened(one.port) as gateway:
+        one.meddle = cutting
+        for _ in range(3):
+            assert await gateway.send(message()) == Unknown("connection lost")
+        one.meddle = lambda _line, _unit: False
+        assert await gateway.send(message()) == Accepted("id-1")
+    assert limits == expected
+
+
+def cutting(line: Line, unit: Unit) -> bool:
+    if unit.command == SUBMIT_SM:
+        line.cut()
+    return unit.command == SUBMIT_SM
+
+
+async def test_an_smsc_may_speak_before_it_lets_us_in() -> None:
+    def speak(line: Line, unit: Unit) -> bool:
+        if unit.command == BIND_RESP:
+            line.tell(Unit(ENQUIRE_LINK, 5, 1))
+        return False
+
+    async with smsc() as one, opened(one.port) as gateway:
+        one.meddle = speak
+        assert await gateway.send(message()) == Accepted("id-1")
 
 
 async def test_between_two_attempts_a_message_is_told_when_to_come_again() -> None:

@@ -223,7 +223,7 @@ async def test_receipts_by_optional_parameters_alone() -> None:
 async def test_a_receipt_that_names_no_message_is_let_go() -> None:
     async with smsc() as one, opened(one.port) as gateway, listening(gateway) as heard:
         await bound(one)
-        assert await one.receipt("stat:DELIVRD text:id:abc") == 0
+        assert await one.receipt("stat:DELIVRD text: id:abc") == 0
     assert heard == []
 
 
@@ -352,6 +352,7 @@ async def test_a_reply_may_be_in_a_payload() -> None:
         ("CN", "13800138000", 0, PHONE),
         ("CN", "8613800138000", 0, PHONE),
         ("CN", "4915112345678", 1, "+4915112345678"),
+        ("CN", "13800138000", 1, "+13800138000"),
         (None, "10086", 0, "10086"),
         ("CN", "INFO", 5, "INFO"),
     ],
