@@ -210,15 +210,18 @@ def settle(connection: sqlite3.Connection, leaving: Leaving, settled: Settled, n
     move(connection, queued.seq, SENDING, settled.state, now, reason=settled.reason)
     tried = queued.tried + ((go.gateway,) if settled.refused and go.gateway not in queued.tried else ())
     given_back = 0 if settled.spent else go.cost
+    # What did not leave after all goes back to what it was: what may have left before, and through which gateway.
+    gateway = queued.gateway if settled.state == QUEUED and not settled.spent else go.gateway or None
     connection.execute(
         "UPDATE outbox SET provider_id = ?, not_before = ?, ambiguous = ambiguous + ?, tried = ?, cost = cost - ?,"
-        " left_at = CASE WHEN ? THEN left_at ELSE ? END WHERE seq = ?",
+        " gateway = ?, left_at = CASE WHEN ? THEN left_at ELSE ? END WHERE seq = ?",
         (
             settled.provider_id,
             settled.not_before,
             settled.ambiguous,
             ",".join(tried),
             given_back,
+            gateway,
             settled.spent,
             queued.left_at,
             queued.seq,
