@@ -16,6 +16,8 @@ from triggers.dispatch.http import Response
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from triggers.dispatch.gateway import Answer
+
 GOLDEN = Path(__file__).parent / "golden"
 HANG, RESET = "hang", "reset"
 FAR = 4_000_000_000_000
@@ -83,6 +85,11 @@ class Taken:
     ) -> Response:
         self.requests.append({"method": method, "url": url, "headers": dict(headers or {}), "body": body.decode()})
         return Response(200, {}, self._answer)
+
+
+def exact(answer: Answer) -> tuple[type[Answer], Answer]:
+    """Name the kind of an answer beside it: to be compared, since tuples of two kinds may be equal."""
+    return type(answer), answer
 
 
 def golden(name: str) -> dict[str, Any]:

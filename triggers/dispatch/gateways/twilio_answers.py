@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SERVER_FAULT = 500
 
 UNSUBSCRIBED = 21610
-WRONG_NUMBER = frozenset({21211, 21217, 21401, 21421, 21601, 21614, 21635})
+WRONG_NUMBER = frozenset({21211, 21217, 21401, 21421, 21614, 21635})
 """No number, or one that takes no SMS. 21612 is not here: no route to it today, from this sender."""
 THROTTLED = frozenset({429, 14107, 20429, 21611, 30001, 30022, 60728, 63017, 63038})
 BARRED = frozenset(
@@ -31,7 +31,8 @@ BARRED = frozenset(
         20006,
         20008,  # test credentials
         20404,  # no such account: that is all our address can miss
-        21212,  # no such sender; 21603 to 21661 say so in other words
+        21212,  # no such sender; the next say so in other words
+        21601,
         21603,
         21606,
         21659,
