@@ -93,12 +93,14 @@ def assemble(
         name: rules().shop.price if settings.price is None else in_thousandths_of_fen(settings.price)
         for name, settings in delivery.gateways.items()
     }
+    hours = _hours(delivery)
+    hours(delivery.country)  # the first use of a country reads its zones, which no claim should wait for
     inflight = InFlight()
     traffic = Traffic(delivery, gateways, prices)
     hearing = Hearing(
         writer, log, inflight, delivery, now=now, engine_now=engine_now, moved=ears.moved, entered=ears.entered
     )
-    claiming = Claiming(delivery, rules, _hours(delivery), virtual=virtual)
+    claiming = Claiming(delivery, rules, hours, virtual=virtual)
     dispatcher = Dispatcher(
         writer,
         delivery,

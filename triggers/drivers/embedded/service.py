@@ -104,7 +104,15 @@ class Service:
             self._compare_clocks()
         now = self._clock.now()
         first = 0 if self._clock.virtual else now
-        self._book = partial(rulebook_of, loaded, self._writer, now=now, first=first, settle=settings.settle_ms)
+        self._book = partial(
+            rulebook_of,
+            loaded,
+            self._writer,
+            now=now,
+            first=first,
+            settle=settings.settle_ms,
+            recalls=not self._clock.virtual,
+        )
         book = self._book()
         self._rules = rules_of(book)
         self.screen = Screen(self._console, book.shop.zone)
