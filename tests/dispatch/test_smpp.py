@@ -249,7 +249,6 @@ def test_without_the_extra_it_says_which_one_to_install(monkeypatch: pytest.Monk
         ("source", "x" * 21),
         ("receipt_zone", "Asia/Nowhere"),
         ("receipt_zone", "../etc/passwd"),
-        ("country", "China"),
         ("statuses", {"400": "barred"}),
         ("statuses", {"0x400": "perhaps"}),
         ("errors", {"001": "dead"}),

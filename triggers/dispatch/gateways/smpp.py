@@ -61,7 +61,6 @@ Word = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{0,15}$")]
 Octet = Annotated[int, Field(ge=0, le=255)]
 Status = Annotated[str, StringConstraints(pattern=r"^0x[0-9A-Fa-f]{1,8}$")]
 ZoneName = Annotated[str, AfterValidator(_zone)]
-Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 
 
 class SmppSettings(GatewaySettings):
@@ -70,8 +69,8 @@ class SmppSettings(GatewaySettings):
     ``source`` is the sender that handsets see. ``long_texts`` are sent in parts with a header (``reference_bits`` of 16
     may need a part more than is counted), or whole as a payload, which the SMSC cuts. ``text_coding: ucs2`` sends every
     text in UCS-2, as China counts. ``id_form`` says how the id of an answer becomes the one in receipts; ``receipt_zone``
-    of which zone the times in receipts are; ``country`` of which country numbers without a code are. ``statuses`` has
-    what the SMSC's statuses mean where they are its own, ``errors`` which err or stat of a receipt mean a wrong number.
+    of which zone the times in receipts are. ``statuses`` has what the SMSC's statuses mean where they are its own,
+    ``errors`` which err or stat of a receipt mean a wrong number.
     """
 
     type: Literal["smpp"]
@@ -95,7 +94,6 @@ class SmppSettings(GatewaySettings):
     reference_bits: Literal[8, 16] = 8
     id_form: IdForm = "same"
     receipt_zone: ZoneName | None = None
-    country: Country | None = None
     statuses: dict[Status, Meaning] = Field(default_factory=dict)
     errors: dict[str, Cause] = Field(default_factory=dict)
 
@@ -117,7 +115,7 @@ class SmppGateway:
         self._source = Address(settings.source, settings.source_ton, settings.source_npi)
         self._own = {int(status, 16): meaning for status, meaning in settings.statuses.items()}
         zone = ZoneInfo(settings.receipt_zone) if settings.receipt_zone else None
-        self._inbox = Inbox(name, Reading(settings.id_form, zone, settings.errors), settings.country)
+        self._inbox = Inbox(name, Reading(settings.id_form, zone, settings.errors))
         self._link = Link(_peer(name, settings), self._inbox.take)
         self._reference = now() % 0x10000  # a restart should not begin with the one that it ended with
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
 from triggers.dispatch.gateway import Heard, Receipt, Reply
-from triggers.dispatch.phones import read_phone
 from triggers.dispatch.smpp.pdus import Garbled, delivery
 from triggers.dispatch.smpp.pieces import Pieces
 from triggers.dispatch.smpp.receipts import is_receipt, read_receipt
@@ -31,7 +29,6 @@ LAST_WORDS_S = 2.0
 """How long the store is waited for, when listening ends, with the parts of replies that were confirmed already."""
 
 _INTERNATIONAL = 1
-_DIGITS = re.compile(r"\+?(?:00)?([1-9][0-9]{6,14})", re.ASCII)
 
 _log = structlog.get_logger("smpp")
 
@@ -42,12 +39,11 @@ class _Waiting(NamedTuple):
 
 
 class Inbox:
-    """Takes deliveries while somebody listens. ``country`` is the one of numbers without a country code."""
+    """Takes deliveries while somebody listens; ``reading`` says how this SMSC writes its receipts."""
 
-    def __init__(self, name: str, reading: Reading, country: str | None) -> None:
+    def __init__(self, name: str, reading: Reading) -> None:
         self._name = name
         self._reading = reading
-        self._country = country
         self._waiting: asyncio.Queue[_Waiting | Receipt] = asyncio.Queue(MAX_WAITING)
         self._pieces = Pieces()
         self._heard: Hearer | None = None
@@ -96,7 +92,7 @@ class Inbox:
     async def _hear(self, heard: Hearer, told: Delivery) -> int:
         """Store what a deliver_sm says, and give the status to confirm it with."""
         if is_receipt(told):
-            receipt = read_receipt(told, self._phone(told.source), self._reading)
+            receipt = read_receipt(told, _phone(told.source), self._reading)
             if receipt is None:
                 _log.warning("a receipt names no message; it is let go", gateway=self._name)
                 return OK
@@ -107,8 +103,8 @@ class Inbox:
         return OK if await self._store(heard, whole) else TRY_AGAIN
 
     async def _store(self, heard: Hearer, whole: Whole) -> bool:
-        phone = self._phone(whole.source) or whole.source.digits
-        done = await self._stored(heard, Heard(replies=(Reply(phone, whole.text, to=whole.destination.digits),)))
+        reply = Reply(_phone(whole.source), whole.text, to=whole.destination.digits)
+        done = await self._stored(heard, Heard(replies=(reply,)))
         if done:
             self._pieces.stored(whole)
         return done
@@ -141,11 +137,9 @@ class Inbox:
             if isinstance(waiting, _Waiting):
                 waiting.session.confirm(waiting.pdu.number, TRY_AGAIN)
 
-    def _phone(self, address: Address) -> str | None:
-        """Read a number to E.164; None if it is none."""
-        found = _DIGITS.fullmatch(address.digits)
-        if self._country is not None and address.ton != _INTERNATIONAL:
-            phone = read_phone(address.digits, self._country)
-            if phone is not None:
-                return phone.e164
-        return f"+{found[1]}" if found else None
+
+def _phone(address: Address) -> str:
+    """Write a number as it is, with a + where the SMSC says that it begins with a country's code."""
+    if address.ton != _INTERNATIONAL or address.digits.startswith("+"):
+        return address.digits
+    return "+" + address.digits.removeprefix("00")

@@ -61,7 +61,7 @@ def is_receipt(delivery: Delivery) -> bool:
     return delivery.kind in {IS_RECEIPT, IS_INTERMEDIATE} or RECEIPTED_MESSAGE_ID in delivery.extras
 
 
-def read_receipt(delivery: Delivery, phone: str | None, reading: Reading) -> Receipt | None:
+def read_receipt(delivery: Delivery, phone: str, reading: Reading) -> Receipt | None:
     """Read a receipt; None if it names no message."""
     octets = split_header(delivery.octets)[1] if delivery.has_header else delivery.octets
     fields = _QUOTED.split(read(octets, delivery.data_coding)[:MAX_TEXT])[0]
@@ -74,7 +74,7 @@ def read_receipt(delivery: Delivery, phone: str | None, reading: Reading) -> Rec
     return Receipt(
         Fate.ON_ITS_WAY if delivery.kind == IS_INTERMEDIATE else _fate(stat),
         provider_id,
-        phone=phone,
+        phone=phone or None,
         code=f"{stat} {err}".strip()[:MAX_CODE],
         at=_instant(_field(_DONE, fields), reading.zone),
         invalid_number=cause == "invalid_number",
