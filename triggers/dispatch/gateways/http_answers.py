@@ -111,7 +111,7 @@ def read_answer(model: AnswerModel, response: Response) -> Answer:
     if isinstance(by_status, Unknown):
         return by_status
     meanings = model.meanings()
-    said = _read_text(model, response.body, meanings) if model.read == "text" else _read_json(model, response.body)
+    said = (_read_text if model.read == "text" else _read_json)(model, response.body, meanings)
     meaning = meanings.get(said.word or "")
     if meaning is not None and meaning != "accepted":
         return _MEANINGS[meaning](said.code, retry_after(response.headers))
@@ -130,7 +130,7 @@ def _read_text(model: AnswerModel, body: bytes, meanings: dict[str, str]) -> _Sa
     return _Said(word, word or "", id_of(found[0]) if found else None, None)
 
 
-def _read_json(model: AnswerModel, body: bytes) -> _Said:
+def _read_json(model: AnswerModel, body: bytes, meanings: dict[str, str]) -> _Said:
     try:
         document = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -139,7 +139,9 @@ def _read_json(model: AnswerModel, body: bytes) -> _Said:
     parts = at(document, model.parts)
     counted = isinstance(parts, int) and not isinstance(parts, bool) and 0 < parts <= MAX_PARTS
     known = word if isinstance(word, str) else None
-    return _Said(known, code_of(known), id_of(at(document, model.id)), parts if counted else None)
+    return _Said(
+        known, known if known in meanings else code_of(known), id_of(at(document, model.id)), parts if counted else None
+    )
 
 
 def at(document: Any, place: str | None) -> Any:
