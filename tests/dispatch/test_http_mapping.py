@@ -445,7 +445,7 @@ def test_our_id_is_taken_from_a_receipt_only_where_the_address_has_none() -> Non
         (b"[" * 100_000, {}),
         (b"[]", {}),
         (b'{"status":1e999}', {}),
-        (b"&".join(b"a%d=1" % n for n in range(300)), {}),
+        (b"status=0&" + b"&".join(b"a%d=1" % n for n in range(300)), {}),
         ({"items": {}}, {"each": "items"}),
         ({}, {"each": "items"}),
         ([1, 2], {"each": "."}),
@@ -479,6 +479,7 @@ def test_a_reply_is_read_as_text() -> None:
     assert replies(body, told) == (Reply("+861", " 退订 ", "5", "10690", NOW),)
     assert replies(b"", told, **{"from": "+861", "text": "R"}) == (Reply("+861", "R"),)
     assert replies({"from": "+861", "text": ""}, told) == (Reply("+861", ""),)
+    assert replies(b"from=%2B861&text=", told) == (Reply("+861", ""),)
     assert replies({"from": "+861", "text": "x" * 5_000}, told)[0].text == "x" * 4_000
     assert replies({"text": "R"}, told) == 400
     assert replies({"from": "", "text": "R"}, told) == 400
