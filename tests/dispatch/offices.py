@@ -25,7 +25,7 @@ from triggers.store.outbox import Command, counts, queue
 from triggers.store.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from triggers.dispatch.assembly import Dispatch
@@ -169,6 +169,22 @@ class Office:
         """Look into the database."""
         with closing(connect_reader(self.path)) as reader:
             return reader.execute(sql, values).fetchall()
+
+
+def rule(name: str, **changes: Any) -> dict[str, Any]:
+    """Write a rule that nothing holds back; what is None is left out."""
+    parts = {
+        "rule": "v1", "id": name, "title": name, "status": "live", "class": "marketing", "wait": "1d",
+        "when": {"event": "order.paid"}, "send": {"text": "hello"},
+    }  # fmt: skip
+    return {key: value for key, value in {**parts, **changes}.items() if value is not None}
+
+
+async def until(happened: Callable[[], object]) -> None:
+    """Wait until something has happened on the loop or on the disk."""
+    async with asyncio.timeout(10):
+        while not happened():  # noqa: ASYNC110  what is waited for may be a row in the database
+            await asyncio.sleep(0.005)
 
 
 def send(name: str, **changes: Any) -> Send:

@@ -133,7 +133,8 @@ class Claiming:
         known = look.rules.rules.get(rule)
         if (known is None or known.status != "paused") and rule_pause(look.connection, rule) is None:
             return None
-        return Hold(max(look.now + 1, min(look.now + LOOK_AGAIN, look.send.expires)), Reason.PAUSED)
+        again = look.now + LOOK_AGAIN
+        return Hold(again if self._virtual else min(again, look.send.expires), Reason.PAUSED)
 
     def _arrived(self, look: _Look) -> Ruling | None:
         arrived = look.queued.ambiguous and was_delivered(look.connection, look.send.id)

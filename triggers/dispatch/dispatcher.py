@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from triggers.dispatch.claiming import Claiming, Roads
     from triggers.dispatch.gateway import Answer
-    from triggers.dispatch.hearing import Hearing
+    from triggers.dispatch.hearing import Followed, Hearing
     from triggers.dispatch.inflight import InFlight
     from triggers.dispatch.settings import Delivery
     from triggers.dispatch.traffic import Road, Traffic
@@ -82,6 +82,7 @@ class Dispatcher:
         self._virtual = virtual
         self._chance = chance
         self._signals = {klass: asyncio.Event() for klass in CLASSES}
+        self._without_room: set[str] = set()
         self._carrying: set[asyncio.Task[None]] = set()
         self._fault: BaseException | None = None
         self._stopping = False
@@ -118,15 +119,26 @@ class Dispatcher:
             raise self._fault
 
     async def drain(self) -> None:
-        """Send what can leave now, and return when nothing more can."""
-        busy = True
-        while busy:
+        """Send what may leave now, as fast as its gateways take it, and return when nothing more may."""
+        wait_s: float | None = 0.0
+        while wait_s is not None and self._fault is None:
             turns = [await self._turn(klass) for klass in CLASSES]
-            busy = bool(self._carrying) or None in turns
             if self._carrying:
                 await asyncio.wait(self._carrying)
+            elif None not in turns:
+                wait_s = await self._paced_s()
+                await asyncio.sleep(wait_s or 0.0)
         if self._fault is not None:
             raise self._fault
+
+    async def _paced_s(self) -> float | None:
+        """Tell in how many seconds a gateway that works takes what waits for its rate; None where nothing does."""
+        due = await self._commit(lambda connection: {klass: next_due(connection, klass) for klass in CLASSES})
+        now = self._now()
+        waiting = [klass for klass, at in due.items() if at is not None and at <= now]
+        return min(
+            (self._traffic.ready_in_s(each, now) for each in waiting if self._traffic.works(each, now)), default=None
+        )
 
     def stop(self) -> None:
         """End ``run`` after the messages that are being sent."""
@@ -155,19 +167,28 @@ class Dispatcher:
         roads = self._traffic.ask(klass, COMMANDS_IN_A_CLAIM, now)
         if not roads.room:
             self._traffic.give_back(roads, now)
+            self._without_room.add(klass)
             return self._traffic.ready_in_s(klass, now)
         try:
             found, due = await self._commit(lambda connection: self._claim(connection, klass, roads))
         finally:
-            self._traffic.give_back(roads, self._now())
+            self._give_back(roads)
         for leaving in found.leaving:
             task = asyncio.create_task(self._carry(leaving, self._traffic.roads[leaving.go.gateway]))
             self._carrying.add(task)
             task.add_done_callback(self._carried)
         self._tell(found)
-        if found.leaving or found.ended:
+        now = self._now()
+        if found.leaving or found.ended or (due is not None and due <= now):
             return None
-        return LONGEST_SLEEP_S if due is None else min(LONGEST_SLEEP_S, (due - self._now()) / 1_000)
+        return LONGEST_SLEEP_S if due is None else min(LONGEST_SLEEP_S, (due - now) / 1_000)
+
+    def _give_back(self, roads: Roads) -> None:
+        """Give back what was not used, and wake the lanes that found no room since this one had it."""
+        self._traffic.give_back(roads, self._now())
+        if any(roads.permits.values()):
+            while self._without_room:
+                self._signals[self._without_room.pop()].set()
 
     def _claim(self, connection: Connection, klass: str, roads: Roads) -> Claimed:
         """Claim, on the writer's thread. What leaves is in flight before the transaction ends."""
@@ -201,14 +222,13 @@ class Dispatcher:
         changed = self._traffic.ended(road.gateway.name, answer, now, began_at)
         move = settled(leaving, answer, now, self._chance())
 
-        def work(connection: Connection) -> list[tuple[str, str]]:
+        def work(connection: Connection) -> Followed:
             settle(connection, leaving, move, now)
             return self._hearing.answered(connection, leaving, answer, now)
 
-        after = await self._commit(work)
+        followed = await self._commit(work)
         self._moved(SENDING, move.state, 1)
-        for old, new in after:
-            self._moved(old, new, 1)
+        self._hearing.tell(followed)
         if changed is not None:
             await self._hearing.gateway_changed(road.gateway.name, "", *map(str, changed), why=answer.code)
         self.more()

@@ -7,7 +7,7 @@ A delivery becomes ``message.delivered`` or ``.undelivered`` in the log; an opt-
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 import structlog
@@ -44,6 +44,13 @@ CHINA: Final = "CN"
 
 _log = structlog.get_logger("dispatch")
 _send = msgspec.json.Decoder(Send)
+
+
+class Followed(NamedTuple):
+    """What followed from something that was heard: moves between states, and events that entered the log."""
+
+    moves: list[tuple[str, str]]
+    entries: list[Entry]
 
 
 class Hearing:
@@ -90,28 +97,30 @@ class Hearing:
         _log.warning("a gateway changed", gateway=gateway, klass=klass or "all", old=old, new=new, why=why[:MOST_CODE])
 
     async def _done(self, work: _Work, begin: Callable[[Connection], None]) -> None:
-        def transaction(connection: Connection) -> list[Entry]:
+        def transaction(connection: Connection) -> Followed:
             begin(connection)
-            return work.enter(connection)
+            return Followed(work.moves, work.enter(connection))
 
-        entries = await asyncio.wrap_future(self._writer.submit(transaction))
-        for old, new in work.moves:
-            self._moved(old, new, 1)
-        if entries:
-            self._entered(entries)
+        self.tell(await asyncio.wrap_future(self._writer.submit(transaction)))
         if work.stopped:
             await self._inflight.over(work.stopped)
 
+    def tell(self, followed: Followed) -> None:
+        """Tell what followed, once that is on the disk."""
+        for old, new in followed.moves:
+            self._moved(old, new, 1)
+        if followed.entries:
+            self._entered(followed.entries)
+
     # Inside the dispatcher's own transactions, on the writer's thread
 
-    def answered(self, connection: Connection, leaving: Leaving, answer: Answer, now: int) -> list[tuple[str, str]]:
+    def answered(self, connection: Connection, leaving: Leaving, answer: Answer, now: int) -> Followed:
         """Take in what an answer says beside its state, and the receipts that were faster than it."""
         work = _Work(self, leaving.go.gateway)
         if getattr(answer, "blacklisted", False):
             work.opt_out(connection, leaving.go.phone, "blacklisted", f"gateway {leaving.go.gateway}")
         work.credit(connection, catch_up(connection, leaving.queued.seq, now))
-        work.enter(connection)
-        return work.moves
+        return Followed(work.moves, work.enter(connection))
 
     def early(self, connection: Connection, leaving: Leaving, now: int) -> None:
         """Take in the receipts for a message whose answer was lost when the service was killed."""

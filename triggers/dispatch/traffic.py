@@ -98,6 +98,10 @@ class Traffic:
         road.leaving -= 1
         return road.breaker.note(answer, now, began_at)
 
+    def works(self, klass: str, now: int) -> bool:
+        """Tell whether a class has a gateway that is not stopped."""
+        return any(self.roads[name].breaker.state(now) is State.CLOSED for name in self._delivery.routes[klass])
+
     def ready_in_s(self, klass: str, now: int) -> float:
         """Tell after how long a class may be given another message, if no gateway has a free connection before."""
         urgent = klass not in COMMERCIAL
