@@ -31,8 +31,16 @@ COMMANDS: Final = {
     "simulate": ("triggers.simulate:command", "Write a made-up shop's event log."),
     "why": ("triggers.reports.command:command", "Tell why a customer got or did not get a message."),
     "run": ("triggers.drivers.embedded.command:command", "Run the service: one process, one SQLite file."),
+    "gateways": ("triggers.drivers.embedded.gateways_command:group", "Show how the gateways do; let one go on."),
+    "suppressions": (
+        "triggers.drivers.embedded.suppressions_command:group",
+        "Keep the list of numbers that get nothing but notices and codes.",
+    ),
 }
 """Every command: where it is, as "module:attribute", and what it does."""
+
+ADDED: Final = {"rules": ("triggers.drivers.embedded.resume_command:resume",)}
+"""Commands of a group that work on the service's database, which the group itself must not know."""
 
 
 class LazyGroup(click.Group):
@@ -47,8 +55,12 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command = getattr(import_module(module), attribute)
+        command: object = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)  # noqa: S101  an invariant of COMMANDS
+        for place in ADDED.get(cmd_name, ()):
+            module, _, attribute = place.partition(":")
+            assert isinstance(command, click.Group)  # noqa: S101  an invariant of ADDED
+            command.add_command(getattr(import_module(module), attribute))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

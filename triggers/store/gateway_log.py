@@ -66,6 +66,14 @@ def arrival_times(connection: sqlite3.Connection, gateway: str, klass: str, sinc
     return sorted(int(row[0]) for row in rows)
 
 
+def tells(connection: sqlite3.Connection, gateway: str) -> bool:
+    """Say whether a gateway has ever told what became of a message."""
+    row = connection.execute(
+        "SELECT 1 FROM outbox WHERE gateway = ? AND left_at IS NOT NULL AND arrived_at IS NOT NULL LIMIT 1", (gateway,)
+    ).fetchone()
+    return row is not None
+
+
 def took(connection: sqlite3.Connection, since: int) -> list[tuple[str, str]]:
     """List the gateways that anything left through since an instant, with the classes."""
     return connection.execute(
