@@ -35,15 +35,17 @@ def length(text: str, counting: str = "gsm") -> int:
 def segments(text: str, counting: str = "gsm") -> int:
     """Count the parts that are charged for a text (SMS.md section 3): 160 then 153 septets, or 70 then 67 units."""
     size = length(text, counting)
-    if counting != "gsm" or not _is_gsm(text):
-        return 1 if size <= WIDE_ONE else -(-size // WIDE_MANY)
-    if size <= GSM_ONE:
+    wide = counting != "gsm" or not _is_gsm(text)
+    if size <= (WIDE_ONE if wide else GSM_ONE):
         return 1
-    parts, room = 1, GSM_MANY
+    many = WIDE_MANY if wide else GSM_MANY
+    if size == len(text):  # every character takes one
+        return -(-size // many)
+    parts, room = 1, many
     for char in text:
-        width = 2 if char in GSM_EXTENDED else 1
-        if width > room:  # an escaped character is not split over two parts
-            parts, room = parts + 1, GSM_MANY
+        width = 2 if (char > "\uffff" if wide else char in GSM_EXTENDED) else 1
+        if width > room:  # a pair, or an escaped character, is not split over two parts
+            parts, room = parts + 1, many
         room -= width
     return parts
 

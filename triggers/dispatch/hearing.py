@@ -20,7 +20,7 @@ from triggers.dispatch.replies import Meaning, read_reply
 from triggers.store.contacts import customers_with
 from triggers.store.event_log import Arrival
 from triggers.store.gateway_log import Change, note_change
-from triggers.store.outbox import ACCEPTED, UNKNOWN, give_back, move
+from triggers.store.outbox import ACCEPTED, UNKNOWN, give_back, move, name
 from triggers.store.receipts import Credited, Report, catch_up, named_by, report
 from triggers.store.replies import Answered, keep_reply
 from triggers.store.suppressions import Suppression, allow, suppress
@@ -166,6 +166,7 @@ class _Work:
             found = named_by(connection, told)
             if found is not None and found[1] == UNKNOWN:  # so the gateway has it
                 move(connection, found[0], UNKNOWN, ACCEPTED, self._now, reason="on its way")
+                name(connection, found[0], receipt.provider_id)
                 self.moves.append((UNKNOWN, ACCEPTED))
             return
         self.credit(connection, report(connection, told, self._now))
