@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from triggers.store.outbox import ACCEPTED, DELIVERED, SENDING, UNDELIVERED, UNKNOWN, move
+from triggers.store.outbox import ACCEPTED, DELIVERED, QUEUED, SENDING, UNDELIVERED, UNKNOWN, move
 
 if TYPE_CHECKING:
     import sqlite3
@@ -50,7 +50,7 @@ _MOST_CANDIDATES = 2
 def report(connection: sqlite3.Connection, told: Report, now: int) -> Credited | None:
     """Keep a report and credit its message; None where that is unknown yet, has its end already, or was told twice."""
     found = named_by(connection, told)
-    if found is None or found[1] == SENDING:  # it came before the answer; ``catch_up`` will find it
+    if found is None or found[1] in (SENDING, QUEUED):  # it came before the answer, or before another try
         if not _is_kept(connection, told):
             _keep(connection, told, now, None, "")
         return None
@@ -65,10 +65,12 @@ def report(connection: sqlite3.Connection, told: Report, now: int) -> Credited |
 
 
 def catch_up(connection: sqlite3.Connection, seq: int, now: int) -> Credited | None:
-    """Credit a message with a report that came before its answer."""
+    """Credit a message with a report that came before its answer; one that is queued again waits for its next try."""
     command, gateway, provider_id, phone, state = connection.execute(
         "SELECT command, gateway, provider_id, phone, state FROM outbox WHERE seq = ?", (seq,)
     ).fetchone()
+    if state == QUEUED:
+        return None
     rows = connection.execute(
         f"SELECT seq, {_COLUMNS} FROM receipts WHERE message IS NULL AND command = ?1 AND gateway = ?2"
         f" UNION SELECT seq, {_COLUMNS} FROM receipts WHERE message IS NULL AND gateway = ?2 AND provider_id = ?3"
