@@ -244,6 +244,11 @@ def move(connection: sqlite3.Connection, seq: int, old: str, new: str, now: int,
     _note(connection, seq, now, old, new, reason, *row)
 
 
+def name(connection: sqlite3.Connection, seq: int, provider_id: str | None) -> None:
+    """Note what a gateway calls a message, which its answer did not tell."""
+    connection.execute("UPDATE outbox SET provider_id = ? WHERE seq = ? AND provider_id IS NULL", (provider_id, seq))
+
+
 def give_back(connection: sqlite3.Connection, seq: int) -> None:
     """Take back what a message had cost, where only delivered ones are billed."""
     (cost,) = connection.execute("SELECT cost FROM outbox WHERE seq = ?", (seq,)).fetchone()
