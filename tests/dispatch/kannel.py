@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.error import URLError
@@ -74,6 +75,7 @@ class Programs(NamedTuple):
             )
 
 
+@cache
 def programs() -> Programs | str:
     """Find Kannel, fetch it where it is not there; or tell why it cannot be had."""
     found = _found()
