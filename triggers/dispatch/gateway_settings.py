@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, SecretStr, WithJsonSchema
 
@@ -67,8 +67,3 @@ class GatewaySettings(Part, ABC):
     @abstractmethod
     def open(self, name: str) -> Gateway:
         """Make the gateway that these settings describe. Does no I/O; connections are made when something is sent."""
-
-
-def words(settings: GatewaySettings) -> dict[str, Any]:
-    """Give the settings without their secrets, for a log line."""
-    return settings.model_dump(exclude={"secret"}, exclude_defaults=True, mode="json")

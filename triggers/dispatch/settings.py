@@ -143,7 +143,11 @@ def _validated(reading: Reading) -> Any:
     told = plain.get("gateways") if isinstance(plain, dict) else None
     fields: dict[str, Any] = {}
     for number, (name, values) in enumerate(told.items() if isinstance(told, dict) else ()):
-        fields[f"gateway_{number}"] = (_class_of(reading, name, values), Field(alias=name))
+        kind = _class_of(reading, name, values)
+        fields[f"gateway_{number}"] = (
+            kind | None,
+            Field(default=None, alias=name),
+        )  # None: it was wrong, and put aside
     if len(fields) > MOST_GATEWAYS:
         reading.error(("gateways",), f"{MOST_GATEWAYS} gateways at most")
     gateways = create_model("Gateways", __base__=Part, **fields)
