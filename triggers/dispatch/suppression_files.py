@@ -7,14 +7,18 @@ cell is written behind an apostrophe, which shows it as a text, and one apostrop
 from __future__ import annotations
 
 import csv
+from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, TextIO
 
 from triggers.core.times import iso
 from triggers.dispatch.phones import read_phone
+from triggers.store.beside import transaction
+from triggers.store.suppressions import suppress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from triggers.store.database import Connection
     from triggers.store.suppressions import Suppression
 
 COLUMNS: Final = ("phone", "reason", "author")
@@ -23,6 +27,7 @@ MOST_WORDS: Final = 200
 """Characters of a reason, and of an author."""
 MOST_LINE: Final = 2_000
 """Bytes of a line."""
+IN_A_TRANSACTION: Final = 1_000
 
 _FORMULAS = tuple("=+-@＝＋－＠'\t\r\n")  # noqa: RUF001  spreadsheets take the wide ones, too
 _DELIMITERS = ",;\t"
@@ -71,6 +76,31 @@ def write_list(file: TextIO, rows: Iterable[Suppression]) -> int:
     for count, row in enumerate(rows, start=1):  # noqa: B007  it is what is told
         writer.writerow([_guarded(cell) for cell in (row.phone, row.reason, row.author, iso(row.at))])
     return count
+
+
+def take_list(
+    connection: Connection,
+    rows: Iterator[Listed | BadLine],
+    default: Suppression,
+    told: Callable[[BadLine, int], None],
+) -> tuple[int, int, int]:
+    """Put the numbers of a file on the list: how many were added, were there before, and were bad lines.
+
+    Some at a time, so that a running service is never kept waiting. ``default`` has the reason and the author of those
+    that have none; ``told`` is given each bad line, and how many there were before.
+    """
+    added = known = bad = 0
+    while group := list(islice(rows, IN_A_TRANSACTION)):
+        with transaction(connection):
+            for row in group:
+                if isinstance(row, BadLine):
+                    told(row, bad)
+                    bad += 1
+                    continue
+                reason, author = row.reason or default.reason, row.author or default.author
+                new = suppress(connection, default._replace(phone=row.phone, reason=reason, author=author))
+                added, known = added + new, known + (not new)
+    return added, known, bad
 
 
 def unfit_words(words: str) -> str:

@@ -12,7 +12,6 @@ import os
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -23,7 +22,7 @@ from triggers.errors import InputUnusable, OutputUnusable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from triggers.dispatch.suppression_files import BadLine, Listed
+    from triggers.dispatch.suppression_files import BadLine
     from triggers.store.database import Connection
     from triggers.store.suppressions import Suppression
 
@@ -32,7 +31,6 @@ LEFT_WITHIN_S: Final = 15.0
 LOOK_AGAIN_S: Final = 0.1
 MOST_LISTED: Final = 1_000
 MOST_BAD_LINES: Final = 100
-IN_A_TRANSACTION: Final = 1_000
 
 _PATH = click.Path(path_type=Path)
 _DB = click.option(
@@ -136,12 +134,12 @@ def take(file: str, reason: str, author: str | None, db: Path, country: str) -> 
     FILE may be '-'. What 'export' wrote can be read; other columns are left out. Bad lines are named, the others taken;
     the exit status is then 1.
     """
-    from triggers.dispatch.suppression_files import read_list  # noqa: PLC0415
+    from triggers.dispatch.suppression_files import read_list, take_list  # noqa: PLC0415
     from triggers.store.beside import beside  # noqa: PLC0415
 
     default = _suppression("", reason, author)
     with _open(file) as source, beside(db) as connection:
-        added, known, bad = _take(connection, read_list(source, country), default)
+        added, known, bad = take_list(connection, read_list(source, country), default, _tell_bad)
     words = f"{added} added, {known} on the list before"
     click.echo(words if not bad else f"{words}; {bad} bad line{'' if bad == 1 else 's'} left out")
     return FINDINGS if bad else 0
@@ -241,33 +239,16 @@ def _counted(messages: int) -> str:
     return f"{messages} {'message was' if messages == 1 else 'messages were'}"
 
 
+def _tell_bad(bad: BadLine, before: int) -> None:
+    """Name a bad line, where not too many were named before."""
+    if before < MOST_BAD_LINES:
+        click.echo(f"line {bad.line}: {bad.why}", err=True)
+    elif before == MOST_BAD_LINES:
+        click.echo("… and more", err=True)
+
+
 def _open(file: str) -> AbstractContextManager[BinaryIO]:
     try:
         return nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb")
     except OSError as error:
         raise InputUnusable(f"{file} cannot be read: {error.strerror or error}") from error
-
-
-def _take(connection: Connection, rows: Iterator[Listed | BadLine], default: Suppression) -> tuple[int, int, int]:
-    """Take a file's numbers, some at a time, so that a running service is never kept waiting."""
-    from triggers.dispatch.suppression_files import BadLine  # noqa: PLC0415
-    from triggers.store.beside import transaction  # noqa: PLC0415
-    from triggers.store.suppressions import suppress  # noqa: PLC0415
-
-    added = known = bad = 0
-    while group := list(islice(rows, IN_A_TRANSACTION)):
-        with transaction(connection):
-            for row in group:
-                if isinstance(row, BadLine):
-                    bad += 1
-                    if bad <= MOST_BAD_LINES:
-                        click.echo(f"line {row.line}: {row.why}", err=True)
-                    continue
-                words = default._replace(
-                    phone=row.phone, reason=row.reason or default.reason, author=row.author or default.author
-                )
-                new = suppress(connection, words)
-                added, known = added + new, known + (not new)
-    if bad > MOST_BAD_LINES:
-        click.echo(f"… and {bad - MOST_BAD_LINES} more", err=True)
-    return added, known, bad
