@@ -204,7 +204,9 @@ class _Work:
         read = read_reply(reply.text, country_of(phone) or self._delivery.country)
         kept = Answered(self._gateway, reply.id, phone, reply.text[:MOST_TEXT], str(read.meaning), read.alarm, reply.at)
         number = keep_reply(connection, kept, self._now)
-        if number is None:
+        if number is None:  # told again, perhaps before the first telling is answered: this one waits, too
+            if read.meaning is Meaning.STOP:
+                self.stopped.update(phones, *(customers_with(connection, each) for each in phones))
             return
         if read.alarm:
             _log.error("a reply threatens a complaint", gateway=self._gateway, reply=number)
