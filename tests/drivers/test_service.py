@@ -80,7 +80,8 @@ def test_an_event_over_http_becomes_a_message_on_the_console_as_time_passes(run:
 
 def test_a_wait_outlives_a_restart_and_a_kill_and_is_sent_once(run: Start, quick_rules: Path) -> None:
     first = run("--settle", "2", rules=quick_rules)
-    assert posted(first, event("b", "customer.registered")) == ["accepted"]
+    phones = [event(f"p{name}", "customer.updated", name, phone="+8613800001234") for name in ("c1", "c2")]
+    assert posted(first, *phones, event("b", "customer.registered")) == ["accepted"] * 3
     assert first.signal(signal.SIGINT) == 0
     second = run("--settle", "2", rules=quick_rules)
     assert posted(second, event("c", "customer.registered", customer="c2")) == ["accepted"]
@@ -91,6 +92,16 @@ def test_a_wait_outlives_a_restart_and_a_kill_and_is_sent_once(run: Start, quick
     assert third.signal(signal.SIGTERM) == 0
     assert len(sends_of(third.db)) == 2
     assert not any("  sent  " in line for line in (*first.out, *second.out))
+
+
+def test_who_has_no_number_gets_nothing_and_that_is_told(run: Start, quick_rules: Path) -> None:
+    running = run("--settle", "0", rules=quick_rules)
+    assert posted(running, event("b", "customer.registered")) == ["accepted"]
+    eventually(lambda: query(running.db, "SELECT state, reason FROM outbox") == [("suppressed", "no phone")])
+    counted = 'triggers_not_sent_total{reason="no phone",rule="welcome"} 1.0'
+    eventually(lambda: counted in running.get("/metrics")[1])
+    assert running.signal(signal.SIGTERM) == 0
+    assert not any("  sent  " in line for line in running.out)
 
 
 def test_an_acknowledged_event_outlives_a_kill(run: Start) -> None:
@@ -149,7 +160,11 @@ def test_a_broken_rule_file_is_told_and_the_others_work(run: Start, quick_rules:
 def test_a_log_in_virtual_time_shows_what_leaves_and_what_is_held_back(run: Start, small_log: Path) -> None:
     running = run("--input", str(small_log), "--speed", "2000000", "--exit-at-end")
     assert running.wait() == 0, running.err
-    assert len([line for line in running.out if "  sent  " in line]) == len(sends_of(running.db)) > 50
+    states = dict(query(running.db, "SELECT state, count(*) FROM outbox GROUP BY state"))
+    assert set(states) == {"accepted", "suppressed"}
+    assert len([line for line in running.out if "  sent  " in line]) == states["accepted"] > 50
+    assert query(running.db, "SELECT DISTINCT reason FROM outbox WHERE state = 'suppressed'") == [("no consent",)]
+    assert f"no consent {states['suppressed']}" in running.out[-1]
     assert any("  not sent  " in line for line in running.out)
     assert running.out[-1].startswith("— 2026-")
     assert "not in audience" in running.out[-1]
