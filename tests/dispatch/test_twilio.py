@@ -147,6 +147,7 @@ async def test_a_code_says_what_became_of_a_message(code: int, expected: Answer)
         ((200, {"sid": SM}), Accepted(SM)),
         ((201, {"sid": SM, "status": "failed", "error_code": 21610}), Rejected("21610", blacklisted=True)),
         ((201, {"sid": SM, "status": "failed", "error_code": 30034}), Rejected("30034")),
+        ((201, {"sid": SM, "status": "canceled", "error_code": 21211}), Rejected("21211", invalid_number=True)),
         ((201, {"sid": SM, "status": "failed", "error_code": None}), Accepted(SM, code="failed")),
         ((201, {"sid": SM, "status": "queued", "error_code": 21610}), Accepted(SM, code="queued")),
         ((201, {"status": "queued"}), Unknown("unreadable answer")),
