@@ -148,8 +148,9 @@ class EventLog:
             (seq + 1, event.source, event.id, type_of(event), event.customer, at, stamp, arrival.body),
         ).rowcount
         if added:
-            self._heed(connection, event)
-            note = "more than 5 min from now; taken as happening now" if at > stamp + MAX_AHEAD else ""
+            early = at > stamp + MAX_AHEAD  # it happened now (S4), or no later opt-out would count
+            self._heed(connection, msgspec.structs.replace(event, at=stamp) if early else event)
+            note = "more than 5 min from now; taken as happening now" if early else ""
             return Entry("accepted", event.id, note=note), seq + 1
         return _seen_before(connection, arrival, event, stamp), seq
 
