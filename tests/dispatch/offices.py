@@ -113,7 +113,9 @@ class Office:
         self.pauses = 0
         found = {each.name: ScriptedSettings(gateway=each, **(settings or {})) for each in gateways}
         routes = {klass: tuple(found) for klass in CLASSES} | delivery.pop("routes", {})
-        self.delivery = Delivery(found, routes, **{"consent": "assumed", **delivery})
+        self.delivery = Delivery(
+            found, routes, **{"consent": "assumed", "public_url": "http://127.0.0.1:9", **delivery}
+        )
         self.shop = build_shop({**SHOP, **(shop or {})})
         self.book = Rulebook([build_rule(each, self.shop) for each in rules], self.shop)
         known = contacts(self.delivery)

@@ -240,7 +240,7 @@ class Dispatcher:
         code = settings.templates.get(f"{of}/{send.variant}") or settings.templates.get(of)
         secret, public_url = settings.secret, self._delivery.public_url
         callback = None
-        if secret is not None and public_url is not None and road.gateway.receipts:
+        if secret is not None and public_url is not None and road.receipts:
             callback = callback_url(public_url, road.gateway.name, secret.get_secret_value(), send.id)
         valid_until = now + max(HOUR, go.valid_until - send.at) if self._virtual else go.valid_until
         return Outgoing(

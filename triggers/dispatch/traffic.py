@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from triggers.dispatch.breaker import Breaker, State
 from triggers.dispatch.claiming import Roads
+from triggers.dispatch.gateway import Listens
 from triggers.dispatch.pacing import Bucket
 from triggers.dispatch.promises import COMMERCIAL
 
@@ -22,12 +23,16 @@ LOOK_AGAIN_S: Final = 1.0
 
 
 class Road:
-    """A gateway and all that limits it. ``leaving`` counts what is under way."""
+    """A gateway and all that limits it. ``leaving`` counts what is under way.
 
-    __slots__ = ("breaker", "bucket", "gateway", "leaving", "price", "settings")
+    ``receipts`` is whether it tells of delivery: one that calls us does so only where it knows our address.
+    """
 
-    def __init__(self, gateway: Gateway, settings: GatewaySettings, price: int) -> None:
+    __slots__ = ("breaker", "bucket", "gateway", "leaving", "price", "receipts", "settings")
+
+    def __init__(self, gateway: Gateway, settings: GatewaySettings, price: int, *, reached: bool = True) -> None:
         self.gateway = gateway
+        self.receipts = tells(gateway, reached=reached)
         self.settings = settings
         self.price = price
         self.leaving = 0
@@ -46,12 +51,20 @@ class Road:
         return 0.0 if urgent else max(1.0, self.bucket.burst * KEPT_FOR_URGENT)
 
 
+def tells(gateway: Gateway, *, reached: bool) -> bool:
+    """Tell whether a gateway will tell of delivery; ``reached`` is whether it was told where to call us."""
+    return gateway.receipts and (reached or isinstance(gateway, Listens))
+
+
 class Traffic:
     """All gateways. Lives on the event loop. ``demoted`` has the pairs of gateway and class that get probes only."""
 
     def __init__(self, delivery: Delivery, gateways: Mapping[str, Gateway], prices: Mapping[str, int]) -> None:
         self._delivery = delivery
-        self.roads = {name: Road(gateway, delivery.gateways[name], prices[name]) for name, gateway in gateways.items()}
+        self.roads = {
+            name: Road(gateway, delivery.gateways[name], prices[name], reached=delivery.public_url is not None)
+            for name, gateway in gateways.items()
+        }
         self._prices = {name: road.price for name, road in self.roads.items()}
         self.demoted: set[tuple[str, str]] = set()
 

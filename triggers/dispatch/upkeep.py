@@ -111,7 +111,7 @@ class Upkeep:
 
     async def _end_overdue(self) -> None:
         now = self._now()
-        telling = [name for name, road in self._traffic.roads.items() if road.gateway.receipts]
+        telling = [name for name, road in self._traffic.roads.items() if road.receipts]
 
         def work(connection: Connection) -> tuple[int, int]:
             unknown = overdue(connection, UNKNOWN, now - UNKNOWN_FOR, MOST_AT_ONCE)
@@ -162,7 +162,7 @@ class Upkeep:
         now = self._now()
         since = await self._commit(lambda connection: counted_since(connection, Standing.DEMOTED))
         for name, road in self._traffic.roads.items():
-            if road.gateway.receipts:
+            if road.receipts:
                 for klass in CLASSES:
                     await self._watch(name, klass, max(now - WATCHED, since.get((name, klass), 0)), now)
 

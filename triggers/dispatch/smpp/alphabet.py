@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from triggers.core.texts import GSM_MANY, GSM_ONE, WIDE_MANY, WIDE_ONE, segments
+from triggers.core.texts import GSM_MANY, GSM_ONE, WIDE_MANY, WIDE_ONE
 
 DEFAULT_ALPHABET, UCS2 = 0x00, 0x08
 MAX_PARTS = 255
@@ -60,11 +60,7 @@ def coded(text: str, *, wide: bool = False, whole: bool = False, long_header: bo
     everything = b"".join(octets)
     if whole or len(everything) <= one:
         return Coded(data_coding, (everything,))
-    parts = _cut(octets, many)
-    if not long_header and len(parts) > segments(text, counting):
-        # The charge is for full parts; handsets join the octets of all parts before they read a pair.
-        parts = [everything[at : at + many] for at in range(0, len(everything), many)]
-    return Coded(data_coding, tuple(parts))
+    return Coded(data_coding, tuple(_cut(octets, many)))
 
 
 def header(piece: Piece, *, long: bool = False) -> bytes:

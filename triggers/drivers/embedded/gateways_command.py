@@ -97,6 +97,7 @@ def _known(delivery: Path | None) -> dict[str, Known] | None:
     if delivery is None:
         return None
     from triggers.dispatch.settings import load_delivery  # noqa: PLC0415
+    from triggers.dispatch.traffic import tells  # noqa: PLC0415
     from triggers.language.amounts import in_thousandths_of_fen  # noqa: PLC0415
     from triggers.reports.gateways import Known  # noqa: PLC0415
 
@@ -104,7 +105,7 @@ def _known(delivery: Path | None) -> dict[str, Known] | None:
     return {
         name: Known(
             frozenset(klass for klass, names in told.routes.items() if name in names),
-            settings.open(name).receipts,
+            tells(settings.open(name), reached=told.public_url is not None),
             None if settings.price is None else in_thousandths_of_fen(settings.price),
         )
         for name, settings in told.gateways.items()

@@ -139,6 +139,11 @@ class Service:
             virtual=self._clock.virtual,
         )
         self._dispatcher = self._dispatch.dispatcher
+        deaf = [name for name, road in self._dispatch.traffic.roads.items() if road.gateway.receipts != road.receipts]
+        if deaf:
+            _log.warning(
+                "without a public_url gateways cannot tell of delivery, so they are not watched", gateways=deaf
+            )
         for gateway in self._dispatch.gateways.values():
             if isinstance(gateway, ConsoleGateway):
                 gateway.show, gateway.zone = self._show, book.shop.zone
