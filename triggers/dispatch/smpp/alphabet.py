@@ -52,10 +52,10 @@ def coded(text: str, *, wide: bool = False, whole: bool = False, long_header: bo
     A long header takes one octet more, so that a long text may need a part more than is counted.
     """
     if not wide and all(char in SEPTETS for char in text):
-        one, many, counting = GSM_ONE, GSM_MANY - long_header, "gsm"
+        one, many = GSM_ONE, GSM_MANY - long_header
         data_coding, octets = DEFAULT_ALPHABET, [SEPTETS[char] for char in text]
     else:
-        one, many, counting = WIDE_ONE * 2, (WIDE_MANY - long_header) * 2, "china"
+        one, many = WIDE_ONE * 2, (WIDE_MANY - long_header) * 2
         data_coding, octets = UCS2, [char.encode("utf-16-be", "replace") for char in text]
     everything = b"".join(octets)
     if whole or len(everything) <= one:
