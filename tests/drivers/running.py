@@ -80,6 +80,11 @@ class Running:
         status, answer = self._ask(request)
         return status, json.loads(answer)
 
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
+        """Ask it for anything; ``_`` in the name of a header is a ``-``."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self._ask(urllib.request.Request(self.address() + path, body, named, method=method))
+
     def _ask(self, request: urllib.request.Request) -> tuple[int, str]:
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:

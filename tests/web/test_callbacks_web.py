@@ -185,10 +185,26 @@ async def test_a_gateway_that_stumbles_over_a_call_stops_nothing_else(scene: Sce
     assert scene.state() == "delivered"
 
 
-async def test_a_service_that_is_too_busy_is_called_again_later(scene: Scene) -> None:
+async def test_a_call_is_taken_while_events_are_turned_away(scene: Scene) -> None:
+    command = await scene.sent()
     scene.engine.busy = True
-    assert (await scene.call(receipt_path("x")))[0] == 503
-    assert scene.ear.calls == []
+    assert (await scene.call(receipt_path(command)))[0] == 200
+    assert scene.state() == "delivered"
+
+
+async def test_too_many_calls_at_once_are_asked_to_come_back(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triggers.web.callbacks.MOST_AT_ONCE", 2)
+    inflight = scene.engine.dispatch.inflight
+    inflight.begin(1, [PHONE])
+    said = [json.dumps({"from": PHONE, "text": "TD", "id": str(number)}).encode() for number in range(3)]
+    waiting = [asyncio.create_task(scene.call("/v1/callbacks/main/replies", body=body)) for body in said[:2]]
+    async with asyncio.timeout(5):
+        while len(scene.ear.calls) < 2:  # noqa: ASYNC110  a call that waits tells nobody
+            await asyncio.sleep(0.005)
+        assert (await scene.call("/v1/callbacks/main/replies", body=said[2]))[0] == 503
+        inflight.finish(1, [PHONE])
+        assert [status for status, _ in await asyncio.gather(*waiting)] == [200, 200]
+        assert (await scene.call("/v1/callbacks/main/replies", body=said[2]))[0] == 200
 
 
 async def test_a_caller_who_stops_in_the_middle_of_a_body_is_not_waited_for(scene: Scene) -> None:

@@ -11,14 +11,18 @@ from aiohttp import web
 from triggers.dispatch.callbacks import PATH
 from triggers.dispatch.gateway import Call, Refused
 from triggers.web.answers import refusal
+from triggers.web.entrance import too_busy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from triggers.dispatch.gateway import Hears
     from triggers.web.engine import Engine
     from triggers.web.entrance import Entrance
 
 MOST_BODY: Final = 1_000_000
+MOST_AT_ONCE: Final = 500
+"""Calls under way. They are taken while events are turned away: many a gateway calls once, and an opt-out may be in it."""
 TELL_EVERY_S: Final = 60.0
 """Of the calls that are refused, one in such a time is told for each gateway: anybody can call."""
 
@@ -32,6 +36,7 @@ class Callbacks:
         self._engine = engine
         self._entrance = entrance
         self._clock = clock
+        self._under_way = 0
         self._told_at: dict[str, float] = {}
         self._untold: dict[str, int] = {}
 
@@ -43,13 +48,22 @@ class Callbacks:
         """Have a gateway read a call that claims to be its own, and store what it says before it is answered.
 
         200 with what the gateway wants to be answered. 403: not authentic. 400: not understood. 404: no gateway of this
-        name calls back. 408, 413, 503: as for events; a gateway then calls again.
+        name calls back. 408: too slow. 413: too large. 503: too many at once.
         """
         name = request.match_info["gateway"]
         gateway = self._engine.caller(name)
         if gateway is None:
             return refusal(404, "no gateway is called back here")
-        body = await self._entrance.read(request, MOST_BODY)
+        if self._under_way >= MOST_AT_ONCE:
+            raise too_busy()
+        self._under_way += 1
+        try:
+            return await self._take(name, gateway, request)
+        finally:
+            self._under_way -= 1
+
+    async def _take(self, name: str, gateway: Hears, request: web.Request) -> web.Response:
+        body = await self._entrance.read_always(request, MOST_BODY)
         heard = gateway.hear(self._call(request, body))
         if isinstance(heard, Refused):
             self._tell(name, heard)

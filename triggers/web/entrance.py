@@ -39,21 +39,25 @@ class Entrance:
             raise web.HTTPUnauthorized(reason=reason, headers={"WWW-Authenticate": "Bearer"})
 
     async def read(self, request: web.Request, most: int) -> bytes:
-        """Read a body of at most ``most`` bytes, unpacked. Raises what aiohttp answers with."""
+        """Read a body of at most ``most`` bytes, unpacked, where there is room for more work. Raises what is answered."""
         if self._engine.busy:
-            raise _too_busy()
+            raise too_busy()
+        body = await self.read_always(request, most)
+        if self._engine.busy:  # others were read meanwhile
+            raise too_busy()
+        return body
+
+    async def read_always(self, request: web.Request, most: int) -> bytes:
+        """Read a body of at most ``most`` bytes, unpacked. Raises what is answered."""
         try:
             async with asyncio.timeout(self._read_timeout_s):
-                body = await request.clone(client_max_size=most).read()
+                return await request.clone(client_max_size=most).read()
         except TimeoutError:
             reason = f"the body did not come within {self._read_timeout_s:g} s"
             raise web.HTTPRequestTimeout(reason=reason, headers={"Connection": "close"}) from None
         except web.RequestPayloadError as error:
             reason = "the body is not what its Content-Encoding or Transfer-Encoding says"
             raise web.HTTPBadRequest(reason=reason) from error
-        if self._engine.busy:  # others were read meanwhile
-            raise _too_busy()
-        return body
 
 
 def reached_from_elsewhere(hosts: Iterable[str]) -> bool:
@@ -65,7 +69,8 @@ def _same(given: str, token: str) -> bool:
     return hmac.compare_digest(given.encode(errors="surrogateescape"), token.encode())
 
 
-def _too_busy() -> web.HTTPServiceUnavailable:
+def too_busy() -> web.HTTPServiceUnavailable:
+    """Make the answer that asks a sender to come back."""
     return web.HTTPServiceUnavailable(
         reason="too much is waiting to be written; try again", headers={"Retry-After": str(RETRY_AFTER_S)}
     )

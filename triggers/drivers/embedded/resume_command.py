@@ -22,8 +22,7 @@ FINDINGS = 1
 def resume(rule: str, db: Path) -> int:
     """Let the rule ID go on that was paused for its numbers (stop_if, safety).
 
-    What waits in the outbox leaves at once; a service that runs decides anew within half a minute. Its numbers are counted
-    afresh from now on.
+    A service that runs takes it up within a minute. The rule's numbers are counted afresh from now on.
     """
     from triggers.clock import wall_ms  # noqa: PLC0415  --help needs none of this
     from triggers.language.findings import did_you_mean  # noqa: PLC0415
