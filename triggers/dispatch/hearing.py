@@ -168,6 +168,7 @@ class _Work:
                 move(connection, found[0], UNKNOWN, ACCEPTED, self._now, reason="on its way")
                 name(connection, found[0], receipt.provider_id)
                 self.moves.append((UNKNOWN, ACCEPTED))
+                self.credit(connection, catch_up(connection, found[0], self._now))
             return
         self.credit(connection, report(connection, told, self._now))
 

@@ -75,7 +75,8 @@ class Contacts:
         """Note an opt-out with the rule whose message it answers, if one left in the last days."""
         connection.execute(
             "INSERT INTO opt_outs (customer, rule, at) VALUES (?1, (SELECT rule FROM outbox WHERE customer = ?1"
-            " AND left_at > ?2 - ?3 AND class NOT IN ('notice', 'verification') ORDER BY left_at DESC LIMIT 1), ?2)",
+            " AND left_at <= ?2 AND left_at > ?2 - ?3 AND class NOT IN ('notice', 'verification')"
+            " ORDER BY left_at DESC LIMIT 1), ?2)",
             (customer, at, ANSWERS_WITHIN),
         )
 

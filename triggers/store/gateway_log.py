@@ -119,7 +119,7 @@ def counted_since(connection: sqlite3.Connection, state: str) -> dict[tuple[str,
 
 
 class Response(NamedTuple):
-    """How people took a rule's messages: how many left, were judged, arrived, and were answered by an opt-out."""
+    """How people took a rule's messages: how many left, were judged and arrived, and how many people opted out."""
 
     sent: int
     judged: int
@@ -135,7 +135,7 @@ def rule_fared(connection: sqlite3.Connection, rule: str, since: int, old_enough
         (rule, since, old_enough, DELIVERED),
     ).fetchone()
     (opted_out,) = connection.execute(
-        "SELECT count(*) FROM opt_outs WHERE rule = ? AND at >= ?", (rule, since)
+        "SELECT count(DISTINCT customer) FROM opt_outs WHERE rule = ? AND at >= ?", (rule, since)
     ).fetchone()
     sent, judged, delivered = (int(value or 0) for value in row)
     return Response(sent, judged, delivered, int(opted_out))

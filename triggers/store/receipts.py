@@ -80,7 +80,15 @@ def catch_up(connection: sqlite3.Connection, seq: int, now: int) -> Credited | N
     credited: Credited | None = None
     for place, *values in rows:
         told = _report(values)
-        note = "" if credited is None else "twice" if credited.report.fate == told.fate else "contradicts the first"
+        found = named_by(connection, told)
+        if found is None or found[0] != seq:  # its id is another message's, too
+            continue
+        if state not in (ACCEPTED, UNKNOWN):
+            note = f"the message is {state}"
+        elif credited is None:
+            note = ""
+        else:
+            note = "twice" if credited.report.fate == told.fate else "contradicts the first"
         connection.execute("UPDATE receipts SET message = ?, note = ? WHERE seq = ?", (seq, note, place))
         if credited is None and state in (ACCEPTED, UNKNOWN):
             credited = _credit(connection, seq, state, told, now)
@@ -122,7 +130,7 @@ def _credit(connection: sqlite3.Connection, seq: int, old: str, told: Report, no
     row = connection.execute(
         "UPDATE outbox SET arrived_at = ?, invalid = ? WHERE seq = ?"
         " RETURNING command, customer, rule, class, phone, body",
-        (now if told.at is None else told.at, told.invalid, seq),
+        (now if told.at is None else told.at, told.invalid and new == UNDELIVERED, seq),
     ).fetchone()
     command, customer, rule, klass, phone, body = row
     return Credited(seq, command, customer, rule, klass, phone, old, told, body)
