@@ -19,6 +19,7 @@ class Settings(BaseSettings):
     be read.
     ``max_kept_in_memory`` counts the events that customers in memory keep, some 600 bytes each.
     ``api_token`` is asked of whoever brings events or messages; it is for the environment, not for the command line.
+    ``upkeep_s`` is how often gateways and rules are judged by their numbers.
     ``settle_s`` None is 120 in real time and 0 in virtual time (S16).
     """
 
@@ -36,6 +37,7 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "text"] = "auto"
     api_token: SecretStr | None = None
 
+    upkeep_s: float = Field(default=30.0, gt=0, le=3_600, allow_inf_nan=False)
     max_body: int = Field(default=5_000_000, ge=1_000)
     max_events_in_body: int = Field(default=20_000, ge=1)
     max_bodies_waiting: int = Field(default=200, ge=1)

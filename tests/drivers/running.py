@@ -26,7 +26,10 @@ ENDS_WITHIN_S = 60.0
 
 
 class Running:
-    """A ``triggers run`` in a process; ``out`` and ``err`` collect what it writes."""
+    """A ``triggers run`` in a process; ``out`` and ``err`` collect what it writes.
+
+    ``settings`` are given in the environment.
+    """
 
     def __init__(
         self,
@@ -36,6 +39,7 @@ class Running:
         port: int = 0,
         screen: int = subprocess.PIPE,
         most_file_bytes: int | None = None,
+        **settings: object,
     ) -> None:
         self.db = folder / "t.db"
         before = [] if most_file_bytes is None else ["prlimit", f"--fsize={most_file_bytes}"]
@@ -46,7 +50,11 @@ class Running:
             stderr=subprocess.PIPE,
             text=True,
             cwd=folder,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={
+                **os.environ,
+                "PYTHONUNBUFFERED": "1",
+                **{f"TRIGGERS_{name.upper()}": str(value) for name, value in settings.items()},
+            },
         )
         self.pid = self._process.pid
         self.out: list[str] = []

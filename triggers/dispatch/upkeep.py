@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from triggers.store.overdue import Open
     from triggers.store.writer import Writer
 
-EVERY_S: Final = 30.0
 UNKNOWN_FOR: Final = DAY
 NO_RECEIPT_FOR: Final = 72 * HOUR
 OLD_ENOUGH: Final = 30 * MINUTE
@@ -90,7 +89,7 @@ class Upkeep:
                     self._traffic.demoted.add((name, klass))
         self._known_pauses = await self._commit(pauses)
 
-    async def run(self, every_s: float = EVERY_S) -> None:
+    async def run(self, every_s: float) -> None:
         """Look after everything again and again, until cancelled."""
         while True:
             await asyncio.sleep(every_s)

@@ -198,7 +198,8 @@ class Service:
             self._welcome()
             await self._dispatch.upkeep.begin()
             sending, showing = self._task(self._dispatcher.run()), self._task(self._show_progress())
-            beside = [showing, *map(self._task, (self._dispatch.upkeep.run(), *self._dispatch.listening()))]
+            upkeep = self._dispatch.upkeep.run(self.settings.upkeep_s)
+            beside = [showing, *map(self._task, (upkeep, *self._dispatch.listening()))]
             threads = [self._thread("engine", self._decide)]
             threads += [self._thread("feed", self._feed.run)] if self._feed else []
             await self._ended.wait()
