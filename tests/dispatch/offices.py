@@ -106,6 +106,7 @@ class Office:
         self.path = path
         open_database(path)
         self.writer = Writer(path)
+        self.reader = connect_reader(path)
         self.clock = Clock()
         self.moves: list[tuple[str, str, int]] = []
         self.ended: list[tuple[str, str]] = []
@@ -123,6 +124,7 @@ class Office:
         self.dispatch: Dispatch = assemble(
             self.delivery,
             self.writer,
+            self.reader,
             self.log,
             lambda: rules_of(self.book),
             Ears(
@@ -139,6 +141,7 @@ class Office:
         self.pauses += 1
 
     def close(self) -> None:
+        self.reader.close()
         self.writer.close()
 
     def put(self, *sends: Send, phone: str | None = PHONE) -> None:

@@ -100,16 +100,17 @@ class Engine:
         self.writer = Writer(path)
         self.log = EventLog(self.writer, lambda: self.at, heed=contacts(delivery).heed)
         self.shop = build_shop(SHOP)
+        self.reader = connect_reader(path)
         self.dispatch = assemble(
             delivery,
             self.writer,
+            self.reader,
             self.log,
             lambda: rules_of(Rulebook((), self.shop)),
             ears(),
             now=lambda: self.at,
             engine_now=lambda: self.at,
         )
-        self.reader = connect_reader(path)
 
     def close(self) -> None:
         self.reader.close()

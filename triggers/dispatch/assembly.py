@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from triggers.dispatch.gateway import Gateway, Heard, Hearer
     from triggers.dispatch.settings import Delivery
+    from triggers.store.database import Connection
     from triggers.store.event_log import Entry, EventLog
     from triggers.store.writer import Writer
 
@@ -79,6 +80,7 @@ def contacts(delivery: Delivery) -> Contacts:
 def assemble(
     delivery: Delivery,
     writer: Writer,
+    reader: Connection,
     log: EventLog,
     rules: Callable[[], Rules],
     ears: Ears,
@@ -87,7 +89,10 @@ def assemble(
     engine_now: Callable[[], int],
     virtual: bool = False,
 ) -> Dispatch:
-    """Make a dispatcher. ``now`` is the wall's time, ``engine_now`` the log's, both epoch ms; see ``Claiming``."""
+    """Make a dispatcher, with a ``reader`` of its own; for ``virtual`` see ``Claiming``.
+
+    ``now`` is the wall's time, ``engine_now`` the log's, both epoch ms.
+    """
     gateways = {name: settings.open(name) for name, settings in delivery.gateways.items()}
     prices = {
         name: rules().shop.price if settings.price is None else in_thousandths_of_fen(settings.price)
@@ -113,7 +118,7 @@ def assemble(
         ended=ears.ended,
         virtual=virtual,
     )
-    upkeep = Upkeep(writer, traffic, hearing, rules, now=now, moved=ears.moved, paused=ears.paused)
+    upkeep = Upkeep(writer, reader, traffic, hearing, rules, now=now, moved=ears.moved, paused=ears.paused)
     postbox = Postbox(writer, delivery, rules, now=now, at=engine_now, queued=dispatcher.more)
     return Dispatch(delivery, gateways, traffic, inflight, hearing, dispatcher, upkeep, postbox)
 

@@ -52,11 +52,15 @@ _log = structlog.get_logger("dispatch")
 
 
 class Upkeep:
-    """Runs on the event loop. ``now`` is the wall's time in epoch ms; ``paused`` is told of rules that were paused."""
+    """Runs on the event loop, and reads by a ``reader`` of its own.
+
+    ``now`` is the wall's time in epoch ms; ``paused`` is told of rules that were paused.
+    """
 
     def __init__(
         self,
         writer: Writer,
+        reader: Connection,
         traffic: Traffic,
         hearing: Hearing,
         rules: Callable[[], Rules],
@@ -66,6 +70,7 @@ class Upkeep:
         paused: Callable[[], None],
     ) -> None:
         self._writer = writer
+        self._reader = reader
         self._traffic = traffic
         self._hearing = hearing
         self._rules = rules
@@ -81,13 +86,13 @@ class Upkeep:
     async def begin(self) -> None:
         """Take up where the database says that things stood."""
         await self._resets.begin()
-        changes = await self._commit(last_changes)
+        changes = await self._look(last_changes)
         for (name, klass), change in changes.items():
             if klass and change.new in set(Standing) and name in self._traffic.roads:
                 self._standings[name, klass] = Standing(change.new)
                 if change.new == Standing.DEMOTED:
                     self._traffic.demoted.add((name, klass))
-        self._known_pauses = await self._commit(pauses)
+        self._known_pauses = await self._look(pauses)
 
     async def run(self, every_s: float) -> None:
         """Look after everything again and again, until cancelled."""
@@ -102,6 +107,10 @@ class Upkeep:
         await self._ask()
         await self._watch_gateways()
         await self._watch_rules()
+
+    async def _look(self, work: Callable[[Connection], T]) -> T:
+        """Read beside the writer: to count a month of messages takes a while, and nothing should wait for it."""
+        return await asyncio.to_thread(work, self._reader)
 
     async def _commit(self, work: Callable[[Connection], T]) -> T:
         return await asyncio.wrap_future(self._writer.submit(work))
@@ -137,7 +146,7 @@ class Upkeep:
         if not asked:
             return
         now = self._now()
-        found = await self._commit(lambda connection: open_since(connection, UNKNOWN, list(asked), MOST_AT_ONCE))
+        found = await self._look(lambda connection: open_since(connection, UNKNOWN, list(asked), MOST_AT_ONCE))
         self._asked = {each.seq: self._asked.get(each.seq, 0) for each in found}
         due = [each for each in found if self._is_due(each, now)][:MOST_ASKED]
         for each in due:
@@ -159,7 +168,7 @@ class Upkeep:
 
     async def _watch_gateways(self) -> None:
         now = self._now()
-        since = await self._commit(lambda connection: counted_since(connection, Standing.DEMOTED))
+        since = await self._look(lambda connection: counted_since(connection, Standing.DEMOTED))
         for name, road in self._traffic.roads.items():
             if road.receipts:
                 for klass in CLASSES:
@@ -168,7 +177,7 @@ class Upkeep:
     async def _watch(self, name: str, klass: str, since: int, now: int) -> None:
         """Judge a gateway by what left since; while it is demoted all of that are probes."""
         old = self._standings.get((name, klass), Standing.GOOD)
-        seen = await self._commit(lambda connection: fared(connection, name, klass, since, now - OLD_ENOUGH))
+        seen = await self._look(lambda connection: fared(connection, name, klass, since, now - OLD_ENOUGH))
         new = _judge(old, seen)
         if new is old:
             return
@@ -182,7 +191,7 @@ class Upkeep:
 
     async def _watch_rules(self) -> None:
         now, rules = self._now(), self._rules()
-        known = await self._commit(pauses)
+        known = await self._look(pauses)
         if known != self._known_pauses:  # somebody let one go on
             self._known_pauses = known
             self._paused()
@@ -192,7 +201,7 @@ class Upkeep:
             if not stops or (rule.id in resumed and resumed[rule.id] is None):
                 continue
             since = max(now - RULE_WATCHED, resumed.get(rule.id) or 0)
-            seen = await self._commit(partial(rule_fared, rule=rule.id, since=since, old_enough=now - OLD_ENOUGH))
+            seen = await self._look(partial(rule_fared, rule=rule.id, since=since, old_enough=now - OLD_ENOUGH))
             for stop in stops:
                 if why := exceeded(stop, seen):
                     await self._stop(rule.id, stop, why, now)
@@ -205,7 +214,7 @@ class Upkeep:
             return
         if await self._commit(lambda connection: pause(connection, rule, why, now)):
             _log.error("a rule was paused; `triggers rules resume` lets it go on", rule=rule, why=why)
-            self._known_pauses = await self._commit(pauses)
+            self._known_pauses = await self._look(pauses)
             self._paused()
 
 

@@ -90,9 +90,9 @@ class Service:
         open_database(settings.db)
         self._writer = Writer(settings.db, committed=self.metrics.commits.observe, failed=self._fail)
         opened.callback(self._writer.close)
-        engine_reader, self._reader = connect_reader(settings.db), connect_reader(settings.db)
-        opened.callback(engine_reader.close)
-        opened.callback(self._reader.close)
+        engine_reader, upkeep_reader, self._reader = (connect_reader(settings.db) for _ in range(3))
+        for reader in (engine_reader, upkeep_reader, self._reader):
+            opened.callback(reader.close)
         progress = load_progress(engine_reader)
         self._clock = self._make_clock(progress)
         known = contacts(delivery)
@@ -131,6 +131,7 @@ class Service:
         self._dispatch = assemble(
             delivery,
             self._writer,
+            upkeep_reader,
             self._log,
             lambda: self._rules,
             Ears(self._moved, self._not_sent, self._arrived, self._rules_paused),
