@@ -115,9 +115,14 @@ MIGRATIONS: tuple[str, ...] = (
         arrived_at INTEGER,
         invalid INTEGER NOT NULL DEFAULT 0
     ) STRICT;
-    INSERT INTO outbox (seq, command, customer, rule, class, state, phone, at, body, queued_at, moved_at, left_at)
+    INSERT INTO outbox (
+        seq, command, customer, rule, class, state, phone, at, body, queued_at, moved_at, month, parts, left_at, cost
+    )
         SELECT seq, command, customer, rule, class, state, phone, at, body, queued_at, moved_at,
-            CASE WHEN state IN ('sending', 'accepted', 'unknown') THEN at END
+            strftime('%Y-%m', at / 1000, 'unixepoch'),
+            CAST(body AS TEXT) ->> '$.segments',
+            CASE WHEN state IN ('sending', 'accepted', 'unknown') THEN at END,
+            CASE WHEN state IN ('sending', 'accepted', 'unknown') THEN CAST(body AS TEXT) ->> '$.cost' ELSE 0 END
         FROM outbox_before;
     DROP TABLE outbox_before;
     CREATE INDEX outbox_queued ON outbox (class, not_before, seq) WHERE state = 'queued';
@@ -125,7 +130,6 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX outbox_of_customer ON outbox (customer, seq);
     CREATE INDEX outbox_of_provider ON outbox (gateway, provider_id) WHERE provider_id IS NOT NULL;
     CREATE INDEX outbox_left ON outbox (gateway, class, left_at) WHERE left_at IS NOT NULL;
-
     CREATE INDEX outbox_of_rule ON outbox (rule, left_at) WHERE left_at IS NOT NULL;
 
     CREATE TABLE transitions (
@@ -148,6 +152,12 @@ MIGRATIONS: tuple[str, ...] = (
         released INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (rule, month)
     ) STRICT, WITHOUT ROWID;
+    INSERT INTO spending (rule, month, reserved, spent, released)
+        SELECT rule, month,
+            sum(CASE WHEN state = 'queued' THEN CAST(body AS TEXT) ->> '$.cost' ELSE 0 END),
+            sum(cost),
+            sum(CASE WHEN state IN ('rejected', 'expired') THEN CAST(body AS TEXT) ->> '$.cost' ELSE 0 END)
+        FROM outbox GROUP BY rule, month;
 
     CREATE TABLE contacts (
         customer TEXT PRIMARY KEY,
