@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 STATES = "SELECT gateway, old, new FROM gateway_changes WHERE class = '' ORDER BY seq"
 
 
-def say(office: Office, gateway: str, new: str) -> None:
+def say(office: Office, gateway: str, new: str, klass: str = "") -> None:
     """Write a change into the database, as a command beside the service does."""
-    change = Change(office.clock(), gateway, "", "x", new, "by mei")
+    change = Change(office.clock(), gateway, klass, "x", new, "by mei")
     office.writer.submit(lambda connection: note_change(connection, change)).result(10)
 
 
@@ -63,6 +63,7 @@ async def test_a_service_that_starts_knows_nothing_against_a_gateway_and_says_so
     shop = office(Scripted("main"), Scripted("spare"), Scripted("fine"))
     for name, new in (("main", "barred"), ("spare", RESET), ("fine", "closed"), ("gone", "open")):
         say(shop, name, new)
+    say(shop, "fine", "demoted", "marketing")
     await shop.dispatch.upkeep.begin()
     await shop.dispatch.upkeep.turn()
     assert shop.rows(STATES)[4:] == [("main", "barred", "closed"), ("spare", "reset", "closed")]

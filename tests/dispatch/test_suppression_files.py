@@ -81,7 +81,19 @@ def test_a_bad_line_is_named_and_spoils_no_other(line: bytes, why: str) -> None:
 
 
 def test_what_is_written_a_spreadsheet_does_not_run_and_is_read_back_as_it_was() -> None:
-    reasons = ["plain", "=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "'quoted", "＝1+1", "a,b;c", 'say "no"', "投诉"]  # noqa: RUF001
+    reasons = [
+        "plain",
+        "=cmd|' /C calc'!A0",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "'quoted",
+        "＝1+1",  # noqa: RUF001  as it says
+        "a,b;c",
+        " =1",
+        'say "no"',
+        "投诉",
+    ]
     rows = [Suppression(f"+86138000{number:05}", reason, f"={reason}", AT) for number, reason in enumerate(reasons)]
     file = io.StringIO()
     assert write_list(file, rows) == len(rows)

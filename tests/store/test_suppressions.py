@@ -112,6 +112,13 @@ def test_a_service_that_writes_all_the_time_and_a_command_beside_it_wait_for_eac
         assert len(list(suppressions(connection))) == written + 30
 
 
+def test_nobody_else_writes_while_a_transaction_looks_before_it_writes(db: Path) -> None:
+    with beside(db) as connection, transaction(connection):
+        assert suppression_of(connection, ONE) is None
+        with closing(sqlite3.connect(db, timeout=0)) as other, pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+
+
 def test_nobody_writes_through_what_only_looks(db: Path) -> None:
     with pytest.raises(ServiceUnusable, match="readonly"), looking(db) as connection:
         suppress(connection, FIRST)

@@ -305,7 +305,7 @@ async def test_without_the_token_nothing_is_taken_or_told(serve: Callable[..., A
     gateway = Mouth()
     office = Office(*await serve(gateways={"main": gateway}, token=TOKEN), gateway)
     for wrong in ({}, {"Authorization": "Bearer"}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN},
-                  {"Authorization": f"Basic {TOKEN}"}, {"Authorization": f"Bearer {TOKEN}x"},
+                  {"Authorization": f"Digest {TOKEN}"}, {"Authorization": f"Bearer {TOKEN}x"},
                   {"Authorization": f"Bearer {TOKEN[:-1]}"}, {"Authorization": "Bearer \udcff"}):  # fmt: skip
         assert (await office.post(**wrong))[0] == 401
         assert (await office.get(name_of("k1"), **wrong))[0] == 401

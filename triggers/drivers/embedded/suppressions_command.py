@@ -219,14 +219,14 @@ def _line(row: Suppression, begin: str) -> str:
 
 
 def _wait(connection: Connection, phone: str, leaving: list[int]) -> int:
-    """Wait for the messages that were leaving when the number came onto the list."""
+    """Wait for the messages that were leaving when the number came onto the list; no other begins to leave since."""
     from triggers.store.messages import leaving_to  # noqa: PLC0415
 
     if not leaving:
         return 0
     click.echo(f"{_counted(len(leaving))} leaving to it right now")
     end = time.monotonic() + LEFT_WITHIN_S
-    while still := set(leaving) & set(leaving_to(connection, phone)):
+    while still := leaving_to(connection, phone):
         if time.monotonic() >= end:
             click.echo(f"{_counted(len(still))} still leaving after {LEFT_WITHIN_S:g} s", err=True)
             return FINDINGS
