@@ -10,11 +10,11 @@ from pydantic import Field, create_model
 
 from triggers.core.times import WEEKDAYS
 from triggers.dispatch.gateway_settings import GatewaySettings
-from triggers.dispatch.hours import EVERY_DAY, Span
+from triggers.dispatch.hours import EVERY_DAY, Span, outer_hours
 from triggers.dispatch.promises import CLASSES
 from triggers.errors import InputUnusable
 from triggers.language.amounts import in_thousandths_of_fen
-from triggers.language.findings import did_you_mean
+from triggers.language.findings import Misfit, did_you_mean
 from triggers.language.folder import read_file
 from triggers.language.kinds import Part, WindowSpan, Word, Yuan
 from triggers.language.reading import no_empty_values, validated
@@ -120,6 +120,7 @@ def load_delivery(path: Path) -> Delivery:
     model = _validated(reading) if reading.document is not None else None
     if model is not None:
         _check_routes(reading, model)
+        _check_hours(reading, model)
     errors = [str(finding) for finding in reading.shown() if finding.severity == "error"]
     if errors or model is None:
         raise InputUnusable("\n".join(errors))
@@ -180,6 +181,15 @@ def _class_of(reading: Reading, name: str, values: Any) -> Any:
 def _gateways(model: Any) -> dict[str, Any]:
     found = model.gateways
     return {(info.alias or name): getattr(found, name) for name, info in type(found).model_fields.items()}
+
+
+def _check_hours(reading: Reading, model: Any) -> None:
+    """Work the hours out once: what cannot be is told here, and not when a message is about to leave."""
+    for country, hours in {model.country: None, **model.hours}.items():
+        try:
+            outer_hours(country, None, {} if hours is None else {country: hours.span()})
+        except Misfit as error:
+            reading.misfit(("country",) if hours is None else ("hours", country), error)
 
 
 def _check_routes(reading: Reading, model: Any) -> None:
