@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import Field, create_model
+from pydantic import AfterValidator, Field, create_model
 
 from triggers.core.times import WEEKDAYS
 from triggers.dispatch.gateway_settings import GatewaySettings
@@ -39,7 +40,14 @@ TYPES: Final = {
 
 MOST_GATEWAYS = 20
 Consent = Literal["required", "registration", "assumed"]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+_PUBLIC_URL = re.compile(r"https?://[^\s?#@]{1,190}")
+
+
+def _public_url(text: str) -> str:
+    if not _PUBLIC_URL.fullmatch(text):
+        raise Misfit("write the address at which gateways reach this service, such as https://messages.shop.example")
+    return text.rstrip("/")
 
 
 class Routes(Part):
@@ -80,8 +88,8 @@ class DeliveryModel(Part):
     """
 
     delivery: Literal["v1"]
-    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = "CN"
-    public_url: Annotated[str, Field(pattern=r"^https?://[^\s?#@]+$", max_length=200)] | None = None
+    country: Word = "CN"
+    public_url: Annotated[str, AfterValidator(_public_url)] | None = None
     consent: Consent = "required"
     hours: dict[Word, HoursModel] = Field(default_factory=dict)
     budget: Budget | None = None
@@ -129,7 +137,7 @@ def load_delivery(path: Path) -> Delivery:
         gateways={name: value for name, value in _gateways(model).items() if isinstance(value, GatewaySettings)},
         routes=routes,
         country=model.country,
-        public_url=model.public_url.rstrip("/") if model.public_url else None,
+        public_url=model.public_url,
         consent=model.consent,
         hours={country: hours.span() for country, hours in model.hours.items()},
         month_budget=None if model.budget is None else in_thousandths_of_fen(model.budget.month),
@@ -144,6 +152,8 @@ def _validated(reading: Reading) -> Any:
     told = plain.get("gateways") if isinstance(plain, dict) else None
     fields: dict[str, Any] = {}
     for number, (name, values) in enumerate(told.items() if isinstance(told, dict) else ()):
+        if not _NAME.fullmatch(name):  # it stands in addresses and in lists
+            reading.key_error(("gateways", name), "name gateways in small letters, digits and '-', 40 at most")
         kind = _class_of(reading, name, values)
         fields[f"gateway_{number}"] = (
             kind | None,
@@ -198,8 +208,11 @@ def _check_routes(reading: Reading, model: Any) -> None:
         reading.error((), "there is no gateway under 'gateways'")
         return
     for klass in (*CLASSES, "default"):
-        for number, name in enumerate(getattr(model.routes, klass)):
-            if name not in known:
+        names = getattr(model.routes, klass)
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                reading.error(("routes", klass, number), f"'{name}' is named twice")
+            elif name not in known:
                 reading.error(("routes", klass, number), f"there is no gateway '{name}'{did_you_mean(name, known)}")
     for klass in CLASSES:
         if not (getattr(model.routes, klass) or model.routes.default):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from pydantic import Field
 from rich.console import Console
 from rich.text import Text
 
 from triggers.core.times import Zone, wall_text
 from triggers.dispatch.gateway import Accepted
-from triggers.dispatch.gateway_settings import GatewaySettings
+from triggers.dispatch.gateway_settings import GatewaySettings, Number
 from triggers.log import mask_phone, printable
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ class ConsoleSettings(GatewaySettings):
     """Messages go to the screen and nowhere else."""
 
     type: Literal["console"]
-    rate: float = 10_000.0
-    at_once: int = 100
+    rate: Annotated[Number, Field(gt=0, le=100_000)] = 10_000.0
+    at_once: Annotated[int, Field(ge=1, le=1_000)] = 100
 
     def open(self, name: str) -> ConsoleGateway:
         """Make the gateway; it prints on standard output until it is given a screen."""
