@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from triggers.core.decisions import Send
+from triggers.store.outbox import OPEN, SENDING
 
 if TYPE_CHECKING:
     import sqlite3
@@ -62,7 +63,8 @@ def send_of(connection: sqlite3.Connection, command: str) -> Send | None:
 def leaving_to(connection: sqlite3.Connection, phone: str) -> list[int]:
     """List the commercial messages that are leaving to a number (E.164) at this moment, by their place in the outbox."""
     rows = connection.execute(
-        "SELECT seq FROM outbox WHERE state = 'sending' AND phone = ? AND class NOT IN ('notice', 'verification')",
+        f"SELECT seq FROM outbox WHERE {OPEN} AND state = '{SENDING}' AND phone = ?"
+        " AND class NOT IN ('notice', 'verification')",
         (phone,),
     ).fetchall()
     return [int(row[0]) for row in rows]

@@ -37,6 +37,9 @@ STATES = (*ARROWS, DELIVERED, UNDELIVERED, REJECTED, UNKNOWN_FINAL, CANCELLED, S
 COUNTED = (SENDING, UNKNOWN, UNKNOWN_FINAL, ACCEPTED, DELIVERED, UNDELIVERED)
 """The states that count for caps: the message left, or may have."""
 
+OPEN = f"state IN ('{SENDING}', '{UNKNOWN}', '{ACCEPTED}')"
+"""The words of the index of what has left and has no end: SQLite takes it only where a query says them, too."""
+
 _decoder = msgspec.json.Decoder(Send)
 _encoder = msgspec.json.Encoder()
 
@@ -282,7 +285,9 @@ def cancel(
 
 def being_sent(connection: sqlite3.Connection) -> list[Leaving]:
     """List what a killed service was sending: it may have left."""
-    rows = connection.execute(f"SELECT {_COLUMNS} FROM outbox WHERE state = '{SENDING}' ORDER BY seq").fetchall()
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM outbox WHERE {OPEN} AND state = '{SENDING}' ORDER BY seq"
+    ).fetchall()
     return [Leaving(each, Go(each.gateway or "", each.phone or "", 0, 0)) for each in map(_queued, rows)]
 
 

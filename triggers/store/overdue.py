@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from triggers.store.outbox import OPEN
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
@@ -23,21 +25,24 @@ class Open(NamedTuple):
 def overdue(
     connection: sqlite3.Connection, state: str, before: int, limit: int, *, gateway: str | None = None
 ) -> list[int]:
-    """List the messages that have been in a state since before an instant, of one gateway or of all; oldest first."""
+    """List the messages that have been in an open state since before an instant, of one gateway or of all; oldest first.
+
+    Those of gateways that tell nothing stay accepted, so there may be a year of them: one gateway's are found by index.
+    """
+    where = "" if gateway is None else " AND gateway = ?"
     rows = connection.execute(
-        "SELECT seq FROM outbox WHERE state = ?1 AND moved_at < ?2 AND (?3 IS NULL OR gateway = ?3)"
-        " ORDER BY moved_at LIMIT ?4",
-        (state, before, gateway, limit),
+        f"SELECT seq FROM outbox WHERE {OPEN} AND state = ? AND moved_at < ?{where} ORDER BY moved_at LIMIT ?",
+        (state, before, *(() if gateway is None else (gateway,)), limit),
     ).fetchall()
     return [int(row[0]) for row in rows]
 
 
 def open_since(connection: sqlite3.Connection, state: str, gateways: Sequence[str], limit: int) -> list[Open]:
-    """List the messages in a state that left through some gateways; oldest first."""
+    """List the messages in an open state that left through some gateways; oldest first."""
     marks = ", ".join("?" * len(gateways))
     rows = connection.execute(
         "SELECT seq, command, gateway, provider_id, phone, left_at FROM outbox"
-        f" WHERE state = ? AND gateway IN ({marks}) AND phone IS NOT NULL AND left_at IS NOT NULL"
+        f" WHERE {OPEN} AND state = ? AND gateway IN ({marks}) AND phone IS NOT NULL AND left_at IS NOT NULL"
         " ORDER BY moved_at LIMIT ?",
         (state, *gateways, limit),
     ).fetchall()

@@ -137,14 +137,21 @@ def _credit(connection: sqlite3.Connection, seq: int, old: str, told: Report, no
 
 
 def _is_kept(connection: sqlite3.Connection, told: Report, message: int | None = None) -> bool:
-    return (
-        connection.execute(
-            "SELECT 1 FROM receipts WHERE gateway = ? AND provider_id IS ? AND command IS ? AND phone IS ? AND fate = ?"
-            " AND message IS ?",
-            (told.gateway, told.provider_id, told.command, told.phone, told.fate, message),
-        ).fetchone()
-        is not None
-    )
+    """Tell whether a report was told before; each question is put in the words of an index, since many are kept."""
+    where: str
+    key: int | str | None
+    if message is not None:
+        where, key = "message = ?", message
+    elif told.command is not None:
+        where, key = "message IS NULL AND command = ?", told.command
+    else:
+        where, key = "message IS NULL AND provider_id = ?", told.provider_id
+    found = connection.execute(
+        f"SELECT 1 FROM receipts WHERE {where} AND gateway = ? AND provider_id IS ? AND command IS ? AND phone IS ?"
+        " AND fate = ?",
+        (key, told.gateway, told.provider_id, told.command, told.phone, told.fate),
+    ).fetchone()
+    return found is not None
 
 
 def _keep(connection: sqlite3.Connection, told: Report, now: int, message: int | None, note: str) -> None:

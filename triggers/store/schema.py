@@ -246,4 +246,8 @@ MIGRATIONS: tuple[str, ...] = (
         resumed_at INTEGER
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    DROP INDEX outbox_open;
+    CREATE INDEX outbox_open ON outbox (state, gateway, moved_at) WHERE state IN ('sending', 'unknown', 'accepted');
+    """,
 )
