@@ -101,13 +101,15 @@ class Office:
         rules: Iterable[Mapping[str, Any]] = (),
         shop: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
+        virtual: bool = False,
+        clock: Clock | None = None,
         **delivery: Any,
     ) -> None:
         self.path = path
         open_database(path)
         self.writer = Writer(path)
         self.reader = connect_reader(path)
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.moves: list[tuple[str, str, int]] = []
         self.ended: list[tuple[str, str]] = []
         self.entries: list[Entry] = []
@@ -118,7 +120,7 @@ class Office:
             found, routes, **{"consent": "assumed", "public_url": "http://127.0.0.1:9", **delivery}
         )
         self.shop = build_shop({**SHOP, **(shop or {})})
-        self.book = Rulebook([build_rule(each, self.shop) for each in rules], self.shop)
+        self.use(*rules)
         known = contacts(self.delivery)
         self.log = EventLog(self.writer, self.clock, heed=known.heed)
         self.dispatch: Dispatch = assemble(
@@ -126,7 +128,7 @@ class Office:
             self.writer,
             self.reader,
             self.log,
-            lambda: rules_of(self.book),
+            lambda: self.rules,
             Ears(
                 lambda *move: self.moves.append(move),
                 lambda *ended: self.ended.append(ended),
@@ -135,7 +137,13 @@ class Office:
             ),
             now=self.clock,
             engine_now=self.clock,
+            virtual=virtual,
         )
+
+    def use(self, *rules: Mapping[str, Any]) -> None:
+        """Go by these rules from now on."""
+        self.book = Rulebook([build_rule(each, self.shop) for each in rules], self.shop)
+        self.rules = rules_of(self.book)
 
     def _paused(self) -> None:
         self.pauses += 1

@@ -137,8 +137,15 @@ class Claiming:
         return Hold(again if self._virtual else min(again, look.send.expires), Reason.PAUSED)
 
     def _arrived(self, look: _Look) -> Ruling | None:
-        arrived = look.queued.ambiguous and was_delivered(look.connection, look.send.id)
-        return End(CANCELLED, "delivered by an earlier attempt") if arrived else None
+        """End what came by an earlier attempt, and what may have and is too late for another."""
+        queued = look.queued
+        if not queued.ambiguous:
+            return None
+        if was_delivered(look.connection, look.send.id):
+            return End(CANCELLED, "delivered by an earlier attempt")
+        within = PROMISES[look.send.klass].within
+        late = within is not None and look.now >= queued.queued_at + within
+        return End(EXPIRED, "too late for another attempt") if late else None
 
     def _unwanted(self, look: _Look) -> Ruling | None:
         """End what has no number to go to, nobody who wants it, or a text that may not leave."""
