@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from triggers.dispatch.gateway import Answer, Call, Outgoing, Refused
-    from triggers.dispatch.postbox import Posted, PostedOtherwise, Unfit, Wanted
+    from triggers.dispatch.postbox import Answered, Wanted
 
 NOW = 1_788_321_600_000  # 2026-09-02 04:00 UTC
 PHONE = "+8613800001234"
@@ -122,7 +122,7 @@ class Engine:
     async def heeded(self, arrivals: Sequence[Arrival]) -> None:
         self.heeded_names += [getattr(arrival.meaning, "customer", "") for arrival in arrivals]
 
-    async def post(self, key: str, wanted: Wanted) -> Posted | PostedOtherwise | Unfit:
+    async def post(self, key: str, wanted: Wanted) -> Answered:
         return await self.dispatch.postbox.post(key, wanted)
 
     def message(self, command: str) -> Message | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -18,7 +18,7 @@ from triggers.dispatch.copytext import MOST_PARTS, Copy, Flaw, refusal
 from triggers.dispatch.phones import read_phone
 from triggers.dispatch.promises import NOTICE, VERIFICATION
 from triggers.language.findings import did_you_mean
-from triggers.store.messages import send_of
+from triggers.store.messages import codes_since, send_of
 from triggers.store.outbox import Command, queue
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 EXPIRES_IN: Final = {VERIFICATION: 5 * MINUTE, NOTICE: DAY}
 """How long a message that does not say so itself may take to leave, in ms, by class: those that may be posted."""
+LONGEST_CODES: Final = 31 * DAY
+"""So far back the codes to a number are counted."""
 SOONEST: Final = 10 * SECOND
 LATEST: Final = {VERIFICATION: HOUR, NOTICE: 7 * DAY}
 
@@ -70,6 +72,15 @@ class Unfit(NamedTuple):
     why: str
 
 
+class TooMany(NamedTuple):
+    """The number got as many codes as it may; another may be posted after ``after_s`` seconds."""
+
+    after_s: int
+
+
+Answered: TypeAlias = Posted | PostedOtherwise | Unfit | TooMany
+
+
 class Postbox:
     """Takes messages. ``now`` is the wall's time, ``at`` that of the engine; epoch ms.
 
@@ -93,17 +104,20 @@ class Postbox:
         self._at = at
         self._queued = queued
 
-    async def post(self, key: str, wanted: Wanted) -> Posted | PostedOtherwise | Unfit:
+    async def post(self, key: str, wanted: Wanted) -> Answered:
         """Queue a message, once by its key; returns when it is on the disk."""
         command = self._command(key, wanted)
         name, content, now = _id(key), self._content(wanted), self._now()
         zone = self._rules().shop.zone
 
-        def work(connection: Connection) -> Posted | PostedOtherwise | Unfit:
+        def work(connection: Connection) -> Answered:
             known = send_of(connection, name)
             if known is not None:
                 return Posted(name, new=False) if known.revision == content else PostedOtherwise(name)
             if isinstance(command, Command):
+                wait = self._wait(connection, command, now)
+                if wait:
+                    return TooMany(-(-wait // SECOND))
                 queue(connection, [command], now, lambda send: month_text(zone.wall(send.at)))
                 return Posted(name, new=True)
             return command
@@ -113,10 +127,20 @@ class Postbox:
             self._queued(wanted.klass)
         return answer
 
+    def _wait(self, connection: Connection, command: Command, now: int) -> int:
+        """Tell in how many ms a code may go to a number again; 0: it may now."""
+        if command.send.klass != VERIFICATION or command.phone is None or not self._delivery.codes:
+            return 0
+        zone = self._rules().shop.zone
+        times = codes_since(connection, command.phone, now - LONGEST_CODES)
+        full = [(most, span) for most, span in self._delivery.codes if len(times) >= most]
+        return max([0, *(zone.add(times[-most] if most else now, span) - now for most, span in full)])
+
     def _content(self, wanted: Wanted) -> str:
         """Name what is asked for, so that the same key with other content is known."""
         phone = read_phone(wanted.to, self._delivery.country)
-        told = wanted._replace(to=phone.e164 if phone else wanted.to)
+        params = None if wanted.params is None else dict(sorted(wanted.params.items()))  # their order says nothing
+        told = wanted._replace(to=phone.e164 if phone else wanted.to, params=params)
         return hashlib.sha256(msgspec.json.encode(tuple(told))).hexdigest()
 
     def _command(self, key: str, wanted: Wanted) -> Command | Unfit:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, create_model
 
-from triggers.core.times import WEEKDAYS
+from triggers.core.times import HOUR, WEEKDAYS, Duration
 from triggers.dispatch.gateway_settings import GatewaySettings
 from triggers.dispatch.hours import EVERY_DAY, Span, outer_hours
 from triggers.dispatch.promises import CLASSES
@@ -17,7 +17,7 @@ from triggers.errors import InputUnusable
 from triggers.language.amounts import in_thousandths_of_fen
 from triggers.language.findings import Misfit, did_you_mean
 from triggers.language.folder import read_file
-from triggers.language.kinds import Part, WindowSpan, Word, Yuan
+from triggers.language.kinds import Cap, Part, WindowSpan, Word, Yuan
 from triggers.language.reading import no_empty_values, validated
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ TYPES: Final = {
     "smpp": ("triggers.dispatch.gateways.smpp", "SmppSettings"),
 }
 """Every type of gateway and where its settings are; a module is imported when a file names its type."""
+
+CODES: Final = ((5, Duration(ms=HOUR, text="1h")), (10, Duration(days=1, text="1d")))
+"""How many codes a number gets where the file does not say: who asks for more is no customer who mistyped one."""
 
 MOST_GATEWAYS = 20
 Consent = Literal["required", "registration", "assumed"]
@@ -81,7 +84,7 @@ class Budget(Part):
 
 
 class DeliveryModel(Part):
-    """How messages are delivered.
+    """How messages are delivered. ``codes`` is how many verification messages a number gets, as ``5 / 1h``.
 
     ``consent``: who gets marketing; ``required``: who said yes; ``registration``: also who signed up and did not say
     no; ``assumed``: all who did not say no.
@@ -93,6 +96,7 @@ class DeliveryModel(Part):
     consent: Consent = "required"
     hours: dict[Word, HoursModel] = Field(default_factory=dict)
     budget: Budget | None = None
+    codes: Annotated[list[Cap], Field(max_length=10)] = Field(default_factory=lambda: list(CODES))
     routes: Routes = Field(default_factory=Routes)
 
 
@@ -107,6 +111,7 @@ class Delivery:
     consent: Consent = "required"
     hours: Mapping[str, Span] = field(default_factory=dict)
     month_budget: int | None = None
+    codes: tuple[tuple[int, Duration], ...] = CODES
 
 
 def on_the_console() -> Delivery:
@@ -140,6 +145,7 @@ def load_delivery(path: Path) -> Delivery:
         public_url=model.public_url,
         consent=model.consent,
         hours={country: hours.span() for country, hours in model.hours.items()},
+        codes=tuple(model.codes),
         month_budget=None if model.budget is None else in_thousandths_of_fen(model.budget.month),
     )
 

@@ -60,6 +60,15 @@ def send_of(connection: sqlite3.Connection, command: str) -> Send | None:
     return None if row is None else _decoder.decode(row[0])
 
 
+def codes_since(connection: sqlite3.Connection, phone: str, since: int) -> list[int]:
+    """List when codes were posted to a number (E.164) after an instant, epoch ms, oldest first."""
+    rows = connection.execute(
+        "SELECT queued_at FROM outbox WHERE class = 'verification' AND phone = ? AND queued_at > ? ORDER BY queued_at",
+        (phone, since),
+    ).fetchall()
+    return [int(row[0]) for row in rows]
+
+
 def leaving_to(connection: sqlite3.Connection, phone: str) -> list[int]:
     """List the commercial messages that are leaving to a number (E.164) at this moment, by their place in the outbox."""
     rows = connection.execute(

@@ -127,6 +127,7 @@ MIGRATIONS: tuple[str, ...] = (
     DROP TABLE outbox_before;
     CREATE INDEX outbox_queued ON outbox (class, not_before, seq) WHERE state = 'queued';
     CREATE INDEX outbox_open ON outbox (state, moved_at) WHERE state IN ('sending', 'unknown', 'accepted');
+    CREATE INDEX outbox_codes ON outbox (phone, queued_at) WHERE class = 'verification';
     CREATE INDEX outbox_of_customer ON outbox (customer, seq);
     CREATE INDEX outbox_of_provider ON outbox (gateway, provider_id) WHERE provider_id IS NOT NULL;
     CREATE INDEX outbox_left ON outbox (gateway, class, left_at) WHERE left_at IS NOT NULL;

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from triggers.dispatch.gateway import Heard, Hears
-    from triggers.dispatch.postbox import Posted, PostedOtherwise, Unfit, Wanted
+    from triggers.dispatch.postbox import Answered, Wanted
     from triggers.store.event_log import Arrival, Entry
     from triggers.store.messages import Message
 
@@ -30,7 +30,7 @@ class Engine(Protocol):
         """Wait until nothing commercial leaves any more to the customers who opted out in what came in."""
         ...
 
-    async def post(self, key: str, wanted: Wanted) -> Posted | PostedOtherwise | Unfit:
+    async def post(self, key: str, wanted: Wanted) -> Answered:
         """Queue a message that no rule sends, once by its key; returns when it is on the disk."""
         ...
 

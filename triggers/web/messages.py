@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import Field, StringConstraints, ValidationError
 
 from triggers.core.times import SECOND, iso
-from triggers.dispatch.postbox import PostedOtherwise, Unfit, Wanted
+from triggers.dispatch.postbox import PostedOtherwise, TooMany, Unfit, Wanted
 from triggers.language.kinds import Line, Part
 from triggers.web.answers import in_json, refusal
 
@@ -66,7 +66,7 @@ class Messages:
         """Queue a message and answer when it is on the disk.
 
         202: it is queued. 200: it was before; the answer is the same. 409: the key was used for another message.
-        400: no key, or no JSON. 401: no token. 413: too large. 422: it cannot leave as it is.
+        400: no key, or no JSON. 401: no token. 413: too large. 422: it cannot leave as it is. 429: the number has enough.
         """
         self._entrance.admit(request)
         keys = request.headers.getall(KEY_HEADER, [])
@@ -80,6 +80,9 @@ class Messages:
         answer = await self._engine.post(keys[0], message.wanted())
         if isinstance(answer, Unfit):
             return refusal(422, answer.why)
+        if isinstance(answer, TooMany):
+            wait = {"Retry-After": str(answer.after_s)}
+            return refusal(429, "this number got as many codes as it may; see 'codes' in the delivery file", wait)
         if isinstance(answer, PostedOtherwise):
             return refusal(409, f"the {KEY_HEADER} was used for a message with other content; that one counts")
         return in_json({"id": answer.id, "state": "queued"}, 202 if answer.new else 200)

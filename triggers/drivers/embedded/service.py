@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from triggers.dispatch.gateway import Heard
-    from triggers.dispatch.postbox import PostedOtherwise, Unfit, Wanted
+    from triggers.dispatch.postbox import Answered, Wanted
     from triggers.settings import Settings
     from triggers.store.event_log import Arrival, Entry
     from triggers.store.messages import Message
@@ -386,7 +386,7 @@ class Service:
 
     # Messages that no rule sends, and what gateways tell; on the loop
 
-    async def post(self, key: str, wanted: Wanted) -> Posted | PostedOtherwise | Unfit:
+    async def post(self, key: str, wanted: Wanted) -> Answered:
         """Queue a message that no rule sends, once by its key; returns when it is on the disk."""
         posted = await self._dispatch.postbox.post(key, wanted)
         if isinstance(posted, Posted) and posted.new:
