@@ -36,7 +36,6 @@ COMMANDS_IN_A_CLAIM: Final = 200
 LONGEST_SLEEP_S: Final = 5.0
 SHORTEST_SLEEP_S: Final = 0.002
 """Slots that become free within such a time are filled together."""
-RECOVERED_AT_ONCE: Final = 2_000
 T = TypeVar("T")
 
 _log = structlog.get_logger("dispatch")

@@ -88,6 +88,30 @@ def reset(context: click.Context, name: str, db: Path | None, delivery: Path | N
     return 0
 
 
+@group.command("addresses")
+@_DELIVERY
+@click.pass_context
+def show_addresses(context: click.Context, delivery: Path | None) -> int:
+    """Show where the gateways of a delivery file are to be told to call us, for receipts and replies.
+
+    Each address holds a secret: who knows it can stop a customer's messages. For Kannel it is the get-url of its
+    sms-service.
+    """
+    from triggers.dispatch.addresses import addresses  # noqa: PLC0415  --help needs none of this
+    from triggers.dispatch.settings import load_delivery  # noqa: PLC0415
+
+    above = context.parent.params if context.parent is not None else {}
+    file = delivery or above.get("delivery")
+    if file is None:
+        raise click.UsageError("--delivery FILE is needed: it says which gateways there are")
+    found = addresses(load_delivery(file))
+    for each in found:
+        click.echo(f"{each.gateway}  {each.kind}  {each.address}")
+    if not found:
+        click.echo("no gateway needs an address, or the file has no 'public_url', or they have no 'secret'", err=True)
+    return 0 if found else FINDINGS
+
+
 def _database(given: Path | None) -> Path:
     return given or Path("triggers.db")
 
