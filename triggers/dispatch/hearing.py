@@ -1,4 +1,4 @@
-"""What comes back: receipts and replies, stored with the moves and the events they cause, in one transaction each.
+"""What comes back: receipts and replies, stored with the moves and the events they cause, in one transaction.
 
 A delivery becomes ``message.delivered`` or ``.undelivered`` in the log; an opt-out suppresses the number and becomes
 ``customer.unsubscribed`` for each customer who has it, before whoever told it is answered.
@@ -7,6 +7,7 @@ A delivery becomes ``message.delivered`` or ``.undelivered`` in the log; an opt-
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
@@ -16,7 +17,7 @@ from triggers.store.gateway_log import Change, note_change
 from triggers.store.receipts import catch_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from triggers.dispatch.gateway import Answer, Heard
     from triggers.dispatch.inflight import InFlight
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from triggers.store.writer import Writer
 
 MOST_WHY: Final = 120
+TAKEN_AT_ONCE: Final = 200
+"""Receipts and replies of a call that are stored in one transaction."""
 
 _log = structlog.get_logger("dispatch")
 
@@ -67,13 +70,18 @@ class Hearing:
 
     async def hear(self, gateway: str, heard: Heard) -> None:
         """Store what a gateway told; returns when it is on the disk and every opt-out in it holds."""
-        work = self._tidings(gateway)
-        await self._done(work, lambda connection: work.take(connection, heard))
+        stopped: set[str] = set()
+        for part in _parts(heard):
+            work = self._tidings(gateway)
+            await self._done(work, partial(work.take, heard=part))
+            stopped |= work.stopped
+        await self._inflight.over(stopped)
 
     async def stop(self, phone: str, reason: str, author: str) -> None:
         """Suppress a number (E.164); returns when nothing commercial leaves to it any more."""
         work = self._tidings("")
         await self._done(work, lambda connection: work.opt_out(connection, phone, reason, author))
+        await self._inflight.over(work.stopped)
 
     async def gateway_changed(self, gateway: str, klass: str, old: str, new: str, *, why: str) -> None:
         """Write a change of a gateway's standing down, and tell it."""
@@ -87,8 +95,6 @@ class Hearing:
             return Followed(work.moves, work.enter(connection))
 
         self.tell(await asyncio.wrap_future(self._writer.submit(transaction)))
-        if work.stopped:
-            await self._inflight.over(work.stopped)
 
     def _tidings(self, gateway: str) -> Tidings:
         return Tidings(gateway, self._delivery, self._log, now=self._now(), at=self._engine_now())
@@ -115,3 +121,10 @@ class Hearing:
         work = self._tidings(leaving.go.gateway)
         work.credit(connection, catch_up(connection, leaving.queued.seq, now))
         work.enter(connection)
+
+
+def _parts(heard: Heard) -> Iterator[Heard]:
+    """Take a long call apart, so that no claim waits for all of it; a call that is told again changes nothing."""
+    for begin in range(0, max(len(heard.receipts), len(heard.replies)), TAKEN_AT_ONCE):
+        end = begin + TAKEN_AT_ONCE
+        yield heard._replace(receipts=heard.receipts[begin:end], replies=heard.replies[begin:end])

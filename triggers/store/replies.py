@@ -21,7 +21,15 @@ class Answered(NamedTuple):
 
 
 def keep_reply(connection: sqlite3.Connection, reply: Answered, now: int) -> int | None:
-    """Keep a reply and give its number; None for one that was told before."""
+    """Keep a reply and give its number; None for one that was told before.
+
+    An id that was another reply's is none: no opt-out is lost where a gateway counts anew, or the wrong field is read.
+    """
+    used = connection.execute(
+        "SELECT phone, text FROM replies WHERE gateway = ? AND id = ?", (reply.gateway, reply.id)
+    ).fetchone()
+    if used is not None and used != (reply.phone, reply.text):
+        reply = reply._replace(id=None)
     row = connection.execute(
         "INSERT INTO replies (gateway, id, phone, text, meaning, alarm, at, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (gateway, id) DO NOTHING RETURNING seq",
