@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import DAY, HOUR, MINUTE
 
-from triggers.core.times import NEVER, Duration, Window, add_months, iso, wall_text, weekday
+from triggers.core.times import NEVER, Duration, Window, add_months, iso, month_text, wall_text, weekday
 from triggers.language.times import duration
 from triggers.language.zones import zone
 
@@ -208,6 +208,77 @@ def test_a_window_opens_inside_itself_and_not_before_when_the_clock_goes_back(
     assert due <= opens < due + 2 * DAY
     assert any(a <= zone(name).wall(opens) % DAY < b for a, b in hours.spans)
     assert hours.opening(zone(name), opens) == opens
+
+
+CHANGES = st.sampled_from(
+    [
+        (PARIS, "2026-10-24 20:00"),
+        (PARIS, "2027-03-27 20:00"),
+        (NEW_YORK, "2026-10-31 20:00"),
+        (NEW_YORK, "2027-03-13 20:00"),
+        (SHANGHAI, "2026-09-04 20:00"),
+        ("America/Havana", "2026-10-31 20:00"),  # at 01:00 back to midnight
+        ("Australia/Lord_Howe", "2027-04-03 20:00"),  # back by half an hour
+    ]
+)
+DAYS = st.sets(st.integers(0, 6), min_size=1).map(frozenset)
+
+
+@given(st.integers(0, 90), SPANS, DAYS, CHANGES)
+@settings(max_examples=300, deadline=None)
+def test_a_window_closes_at_the_first_instant_outside_it_whatever_the_clock_does(
+    quarters: int, spans: tuple[tuple[int, int], ...], days: frozenset[int], where: tuple[str, str]
+) -> None:
+    name, start = where
+    hours = Window(tuple((a * HOUR // 2, b * HOUR // 2) for a, b in spans), days)
+    step = 15 * MINUTE
+
+    def inside(instant: int) -> bool:
+        wall = zone(name).wall(instant)
+        return weekday(wall) in days and any(a <= wall % DAY < b for a, b in hours.spans)
+
+    begin = at(name, start) + quarters * step
+    opened = next((begin + i * step for i in range(4 * 24 * 8) if inside(begin + i * step)), None)
+    if opened is None:  # the hour was skipped, on the only day
+        return
+    closed = next((opened + i * step for i in range(4 * 24 * 9) if not inside(opened + i * step)), NEVER)
+    assert hours.closing(zone(name), opened) == closed
+
+
+def test_a_window_that_never_shuts_never_closes() -> None:
+    now = at(SHANGHAI, "2026-09-01 12:00")
+    assert Window().closing(zone(SHANGHAI), now) == NEVER
+    assert window((0, 12), (12, 24)).closing(zone(SHANGHAI), now) == NEVER
+    assert window((0, 12), (12, 24), days={1, 2, 3}).closing(zone(SHANGHAI), now) == at(SHANGHAI, "2026-09-04 00:00")
+
+
+def test_a_window_that_goes_on_after_midnight_closes_on_the_next_day() -> None:
+    late = at(SHANGHAI, "2026-09-01 23:00")
+    assert window((0, 8), (20, 24)).closing(zone(SHANGHAI), late) == at(SHANGHAI, "2026-09-02 08:00")
+    tuesdays = window((0, 8), (20, 24), days={1})
+    assert tuesdays.closing(zone(SHANGHAI), late) == at(SHANGHAI, "2026-09-02 00:00")
+
+
+@pytest.mark.parametrize(
+    ("wall", "month"),
+    [
+        ("2026-09-30 23:59", "2026-09"),
+        ("2026-10-01 00:00", "2026-10"),
+        ("2026-12-31 23:59", "2026-12"),
+        ("2027-01-01 00:00", "2027-01"),
+        ("2028-02-29 12:00", "2028-02"),
+    ],
+)
+@pytest.mark.parametrize("name", [PARIS, NEW_YORK, SHANGHAI])
+def test_a_month_is_the_one_on_the_shops_wall(name: str, wall: str, month: str) -> None:
+    assert month_text(zone(name).wall(at(name, wall))) == month
+
+
+def test_the_next_change_of_a_clock_is_found() -> None:
+    change = at(PARIS, "2026-10-25 02:00", fold=1)
+    assert zone(PARIS).next_change(change - 1) == change
+    assert zone(PARIS).next_change(change) == at(PARIS, "2027-03-28 03:00")
+    assert zone(SHANGHAI).next_change(change) == NEVER
 
 
 def test_a_duration_is_bounded_from_above_whatever_the_calendar() -> None:

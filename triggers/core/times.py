@@ -65,6 +65,11 @@ class Zone:
         """Tell the offset from UTC at an instant, in milliseconds."""
         return self.offsets[0] if self.fixed else self.offsets[bisect_right(self.starts, at)]
 
+    def next_change(self, at: int) -> int:
+        """Find the first instant after ``at`` at which the offset changes; NEVER if it does not any more."""
+        change = bisect_right(self.starts, at)
+        return self.starts[change] if change < len(self.starts) else NEVER
+
     def wall(self, at: int) -> int:
         """Turn an instant into what the wall clock shows, as milliseconds since 1970-01-01 00:00 on that wall."""
         return at + self.offset(at)
@@ -194,11 +199,12 @@ class Window:
         """Find the first instant after ``at``, which is inside, that is outside; NEVER if none within eight days."""
         if self.always:
             return NEVER
-        for _ in range(len(WEEKDAYS) * len(self.spans) + 1):
+        latest = at + (len(WEEKDAYS) + 1) * DAY
+        while at < latest:
             wall = zone.wall(at)
             start_of_day = wall - wall % DAY
             ends = start_of_day + next(end for start, end in self.spans if start <= wall - start_of_day < end)
-            at = zone.reach(at, ends)
+            at = min(zone.reach(at, ends), zone.next_change(at))  # a clock that goes back may leave the span
             if self.opening(zone, at) != at:
                 return at
         return NEVER
