@@ -4,6 +4,7 @@
 #   make test    all tests
 #   make check   formatting, lint, types, imports
 #   make bench   the benchmarks, one line each; the exit status is 1 where a floor is missed
+#                bench-dispatch: those of the dispatcher alone
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -12,7 +13,7 @@ CUSTOMERS ?= 2000
 READY := .venv/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: run test check bench clean
+.PHONY: run test check bench bench-dispatch clean
 
 run: $(READY) var/demo.jsonl
 	$(BIN)/triggers run --rules rules --db var/demo.db --input var/demo.jsonl --speed $(SPEED)
@@ -28,6 +29,9 @@ check: $(READY)
 
 bench: $(READY)
 	@status=0; for file in tests/bench/bench_*.py; do $(BIN)/python $$file || status=1; done; exit $$status
+
+bench-dispatch: $(READY)
+	$(BIN)/python tests/bench/bench_dispatch.py
 
 clean:
 	rm -rf .venv var build dist

@@ -18,6 +18,7 @@ from triggers.dispatch.callbacks import callback_url
 from triggers.dispatch.gateway import Outgoing, Template, Unknown
 from triggers.dispatch.promises import CLASSES, settled
 from triggers.store.outbox import QUEUED, SENDING, being_sent, claim, counts, next_due, settle
+from triggers.store.receipts import named_early
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,8 +96,10 @@ class Dispatcher:
             lost, now = being_sent(connection), self._now()
             for leaving in lost:
                 settle(connection, leaving, settled(leaving, Unknown("killed"), now, self._chance()), now)
+            told = named_early(connection) if lost else set()
             for leaving in lost:
-                self._hearing.early(connection, leaving, now)
+                if leaving.queued.send.id in told:
+                    self._hearing.early(connection, leaving, now)
             return len(lost), counts(connection)
 
         lost, states = self._writer.submit(work).result()

@@ -210,30 +210,43 @@ def end(connection: sqlite3.Connection, queued: Queued, ruling: End, now: int) -
 def settle(connection: sqlite3.Connection, leaving: Leaving, settled: Settled, now: int) -> None:
     """Move a command that was being sent to where its gateway's answer puts it."""
     queued, go = leaving
-    move(connection, queued.seq, SENDING, settled.state, now, reason=settled.reason)
+    new = settled.state
+    assert new in ARROWS[SENDING], f"no arrow from {SENDING} to {new}"  # noqa: S101  a broken invariant
     tried = queued.tried + ((go.gateway,) if settled.refused and go.gateway not in queued.tried else ())
-    given_back = 0 if settled.spent else go.cost
-    # What did not leave after all goes back to what it was: what may have left before, and through which gateway.
-    gateway = queued.gateway if settled.state == QUEUED and not settled.spent else go.gateway or None
-    connection.execute(
-        "UPDATE outbox SET provider_id = ?, not_before = ?, ambiguous = ambiguous + ?, tried = ?, cost = cost - ?,"
-        " gateway = ?, left_at = CASE WHEN ? THEN left_at ELSE ? END WHERE seq = ?",
+    row = connection.execute(
+        "UPDATE outbox SET state = ?, moved_at = ?, reason = ?, provider_id = ?, not_before = ?, tried = ?,"
+        f" ambiguous = ambiguous + ? WHERE seq = ? AND state = '{SENDING}' RETURNING gateway, attempts",
         (
+            new,
+            now,
+            settled.reason,
             settled.provider_id,
             settled.not_before,
-            settled.ambiguous,
             ",".join(tried),
-            given_back,
-            gateway,
-            settled.spent,
-            queued.left_at,
+            settled.ambiguous,
             queued.seq,
         ),
+    ).fetchone()
+    assert row is not None, f"the command was not {SENDING}"  # noqa: S101  a broken invariant
+    _note(connection, queued.seq, now, SENDING, new, settled.reason, *row)
+    if not settled.spent:
+        _take_back(connection, leaving, new)
+    elif new == QUEUED:
+        _pay_for(connection, queued.seq, reserved=queued.send.cost)
+
+
+def _take_back(connection: sqlite3.Connection, leaving: Leaving, new: str) -> None:
+    """Put what did not leave after all back to what it was: what it cost, what may have left before, and where."""
+    queued, go = leaving
+    gateway = queued.gateway if new == QUEUED else go.gateway or None
+    connection.execute(
+        "UPDATE outbox SET cost = cost - ?, gateway = ?, left_at = ? WHERE seq = ?",
+        (go.cost, gateway, queued.left_at, queued.seq),
     )
-    if settled.state == QUEUED:
-        _pay_for(connection, queued.seq, spent=-given_back, reserved=queued.send.cost)
-    elif given_back:
-        _pay_for(connection, queued.seq, spent=-given_back, released=given_back)
+    if new == QUEUED:
+        _pay_for(connection, queued.seq, spent=-go.cost, reserved=queued.send.cost)
+    else:
+        _pay_for(connection, queued.seq, spent=-go.cost, released=go.cost)
 
 
 def move(connection: sqlite3.Connection, seq: int, old: str, new: str, now: int, *, reason: str = "") -> None:

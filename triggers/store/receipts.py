@@ -95,6 +95,14 @@ def catch_up(connection: sqlite3.Connection, seq: int, now: int) -> Credited | N
     return credited
 
 
+def named_early(connection: sqlite3.Connection) -> set[str]:
+    """List the commands that are named by a report which is not matched yet."""
+    rows = connection.execute(
+        "SELECT DISTINCT command FROM receipts WHERE message IS NULL AND command IS NOT NULL"
+    ).fetchall()
+    return {str(row[0]) for row in rows}
+
+
 def was_delivered(connection: sqlite3.Connection, command: str) -> bool:
     """Tell whether a report says that a message which is queued again had arrived after all."""
     found = connection.execute(
