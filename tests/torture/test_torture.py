@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from torture import figures
 from torture_checks import Findings
-from torture_lives import SHORT, provoke, torture
+from torture_lives import AIMS, SHORT, provoke, torture
 from torture_points import MUTANTS, POINTS
 
 if TYPE_CHECKING:
@@ -30,12 +30,11 @@ async def test_killed_at_every_step_it_loses_nothing_and_sends_nothing_twice_unw
     assert len(record.stories) > SHORT.lives * SHORT.commands
     fates = {line["fate"] for line in record.truth}
     assert {"ok", "throttled", "failed, taken", "hung, taken", "reset, taken", "garbage, taken"} <= fates
-    assert len(record.senders.stopped_at) > 5
-    assert len(record.senders.cancelled_at) > 5
+    assert record.senders.stopped_at
+    assert record.senders.cancelled_at
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-async def test_a_service_with_a_common_mistake_is_found_out(tmp_path: Path, mutant: str) -> None:
+async def test_a_service_with_a_mistake_in_it_is_found_out(tmp_path: Path, mutant: str) -> None:
     findings = Findings(await provoke(tmp_path, SEED, mutant))
-    assert findings.found["sent twice"], f"seed {SEED}\n{figures(findings)}"
-    assert findings.found["asked again"]
+    assert AIMS[mutant].finds <= set(findings.broken), f"seed {SEED}\n{figures(findings)}"

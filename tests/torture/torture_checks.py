@@ -17,8 +17,8 @@ from torture_books import (
     unclaimed,
     wrong_money,
 )
-from torture_reading import lines_of, query
-from torture_record import COMMERCIAL, MAY_HAVE_LEFT, NOT_TAKEN, Record
+from torture_reading import COMMERCIAL, lines_of, query
+from torture_record import MAY_HAVE_LEFT, NOT_TAKEN, Record
 from torture_shop import CAPS, RULES, allowed, of_day
 
 from triggers.core.times import DAY, HOUR, MINUTE, iso

@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from torture_points import AT_RANDOM, HEARING_POINTS, OPT_OUTS, POINTS, RECOVERY_POINTS, SENDING_POINTS
 from torture_reading import open_rows, states, taken_twice
@@ -46,7 +46,7 @@ DAYTIMES = (
 )
 """Where each day's clock is put, all a few seconds before something happens."""
 RANDOM_LIFE_S = (0.15, 1.2)
-LIFE_S = 3.0
+LIFE_S = 2.5
 DRAIN_S = 40.0
 MOST_MISSED = 20
 """So many lives more for points that were not come to."""
@@ -54,25 +54,43 @@ MOST_MISSED = 20
 
 @dataclass(frozen=True)
 class Size:
-    """How long to torture: lives, and in each of them commands, and things brought."""
+    """How long to torture: lives, and in each of them commands, things brought, and passes of a point at most."""
 
     lives: int
     commands: int
     brought: int
     customers: int
+    passes: int
     lives_at_a_daytime: int
+    breath_s: float
 
 
-AIMED: dict[str, tuple[dict[str, float], str]] = {
-    "requeue after a crash": ({}, "send: answered, not settled"),
-    "a time-out is a failure": ({"hung, taken": 0.4}, AT_RANDOM),
-    "a 5xx is a failure": ({"failed, taken": 0.5}, AT_RANDOM),
+class Aim(NamedTuple):
+    """What brings a mistake to light: faults, a point to be killed at, a time of the day; and what must be found."""
+
+    faults: dict[str, float]
+    point: str
+    of_day: int
+    finds: frozenset[str]
+
+
+TWICE = frozenset({"sent twice", "asked again"})
+AIMS = {
+    "requeue after a crash": Aim({}, "send: answered, not settled", 10 * HOUR, TWICE),
+    "a time-out is a failure": Aim({"hung, taken": 0.4}, AT_RANDOM, 10 * HOUR, TWICE),
+    "a 5xx is a failure": Aim({"failed, taken": 0.5}, AT_RANDOM, 10 * HOUR, TWICE),
+    "no last look": Aim(
+        {},
+        "opt-out: before it is answered",
+        21 * HOUR,
+        frozenset({"after opt out", "without consent", "outside the window", "above a cap"}),
+    ),
 }
-"""What brings each mutant to light: faults, and where a life ends."""
-PROVOKED_WITHIN_S = 20.0
+PROVOKED, PROVOKED_WITHIN_S = 40, 20.0
+"""So many customers and commands in a life, for a mistake to come to light."""
 
-SHORT = Size(lives=22, commands=24, brought=12, customers=220, lives_at_a_daytime=3)
-LONG = Size(lives=130, commands=42, brought=16, customers=1_500, lives_at_a_daytime=5)
+SHORT = Size(lives=22, commands=30, brought=12, customers=220, passes=10, lives_at_a_daytime=4, breath_s=2.0)
+LONG = Size(lives=140, commands=42, brought=30, customers=1_500, passes=60, lives_at_a_daytime=8, breath_s=6.0)
 
 
 @dataclass
@@ -114,11 +132,12 @@ async def torture(folder: Path, seed: int, size: Size, *, say: bool = False) -> 
         while wanted and ended.lives < size.lives + MOST_MISSED:
             turn, rest = divmod(ended.lives, size.lives_at_a_daytime)
             if rest == 0:
+                await _breathe(ended, size.breath_s)
                 day, daytime = divmod(turn, len(DAYTIMES))
                 world.time.leap(day, DAYTIMES[daytime][0])
             queue(ended, size.commands, chance)
             point = wanted.pop(0)
-            await live(ended, point, size.brought, chance)
+            await live(ended, point, size, chance)
             if not wanted:  # some points were not passed often enough
                 wanted = [SENDING_POINTS[3], *missed] if (missed := set(POINTS) - set(ended.kills)) else []
             if say:
@@ -128,19 +147,21 @@ async def torture(folder: Path, seed: int, size: Size, *, say: bool = False) -> 
 
 
 async def provoke(folder: Path, seed: int, mutant: str) -> Ended:
-    """Run a service with a mistake in it, until it sends something twice or a time is over."""
+    """Run a service with a mistake in it until what it is aimed at is found, or a time is over."""
     chance = Random(f"mutant {seed}")  # noqa: S311  a seed repeats it
-    faults, point = AIMED[mutant]
-    async with World(folder, {"seed": seed, "faults": faults, "latency_ms": 40}) as world:
-        ended = Ended(world, Senders(world, people(SHORT.customers), seed), {})
-        world.time.leap(0, 10 * HOUR)
+    aim = AIMS[mutant]
+    async with World(folder, {"seed": seed, "faults": aim.faults, "latency_ms": 40}) as world:
+        ended = Ended(world, Senders(world, people(PROVOKED), seed), {})
+        world.time.leap(0, aim.of_day)
         await _introduce(ended)
-        queue(ended, SHORT.commands, chance, ("left",))
-        await live(ended, point, 0, chance, mutant)
-        queue(ended, SHORT.commands, chance, ("left",))
+        queue(ended, PROVOKED, chance, ("left",))
+        await live(ended, aim.point, SHORT, chance, mutant)
+        queue(ended, PROVOKED, chance, ("left",))
         pid = await world.start(mutant=mutant)
         with suppress(TimeoutError):
-            await until(lambda: taken_twice(world.truth), PROVOKED_WITHIN_S)
+            await until(
+                lambda: taken_twice(world.truth) or not open_rows(world.db, world.time.now()), PROVOKED_WITHIN_S
+            )
         os.kill(pid, signal.SIGKILL)
         await world.ended()
     return ended
@@ -170,15 +191,14 @@ def queue(ended: Ended, count: int, chance: Random, rules: tuple[str, ...] = ("l
     ended.world.queue(commands)
 
 
-async def live(ended: Ended, point: str, brought: int, chance: Random, mutant: str | None = None) -> None:
+async def live(ended: Ended, point: str, size: Size, chance: Random, mutant: str | None = None) -> None:
     """Begin a life that ends by being killed at a point, or at random where it never comes there."""
     ended.lives += 1
     world, before = ended.world, ended.world.hits.stat().st_size
     at_random = point == AT_RANDOM
-    most = 1 if point in RECOVERY_POINTS[1:] or point.startswith(("opt-out", "engine")) else 8
-    pid = await world.start(None if at_random else point, chance.randint(1, most), mutant)
+    pid = await world.start(None if at_random else point, chance.randint(1, _most_passes(point, size)), mutant)
     over = asyncio.Event()
-    bringing = asyncio.create_task(ended.senders.bring(brought, over, opt_outs=point in OPT_OUTS))
+    bringing = asyncio.create_task(ended.senders.bring(size.brought, over, opt_outs=point in OPT_OUTS))
     ending = asyncio.create_task(world.ended())
     life_s = chance.uniform(*RANDOM_LIFE_S) if at_random else LIFE_S
     await asyncio.wait([ending], timeout=life_s)
@@ -190,6 +210,24 @@ async def live(ended: Ended, point: str, brought: int, chance: Random, mutant: s
     await bringing
     assert status == -signal.SIGKILL, f"ended by itself with {status}: {world.log.read_text()[-3_000:]}"
     ended.kills[point if world.hits.stat().st_size > before else AT_RANDOM] += 1
+
+
+async def _breathe(ended: Ended, breath_s: float) -> None:
+    """A life in which what may leave does, as far as the gateway lets it, and which ends as it should."""
+    world = ended.world
+    pid = await world.start()
+    await world.listens()
+    with suppress(TimeoutError):
+        await until(lambda: not open_rows(world.db, world.time.now()), breath_s)
+    await _stop(ended, pid)
+
+
+def _most_passes(point: str, size: Size) -> int:
+    if point in RECOVERY_POINTS:
+        return 5 if point == RECOVERY_POINTS[0] else 1
+    if point.startswith(("send", "settle", "callback")):
+        return size.passes
+    return size.brought // 5 if point.startswith("event") else 2
 
 
 async def _stop(ended: Ended, pid: int) -> None:

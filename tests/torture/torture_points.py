@@ -10,6 +10,7 @@ from triggers.dispatch import breaker, claiming, dispatcher, hearing, http, upke
 from triggers.dispatch.gateway import TryLater, Unknown
 from triggers.dispatch.gateways import http_answers
 from triggers.dispatch.inflight import InFlight
+from triggers.dispatch.tidings import Tidings
 from triggers.drivers.embedded import driver, service
 from triggers.store import contacts
 from triggers.store.outbox import QUEUED, SENDING, Settled
@@ -76,8 +77,6 @@ def shorten() -> None:
     """Make the times that nobody waits for in a test short; what they do is the same."""
     breaker.FIRST_OPEN, breaker.LONGEST_OPEN = 300, 1_000  # type: ignore[misc]
     claiming.NO_GATEWAY_AGAIN = 100
-    upkeep.EVERY_S = 0.3  # type: ignore[misc]
-    upkeep.Upkeep.run.__defaults__ = (0.3,)
 
 
 def install(killer: Killer) -> None:
@@ -156,11 +155,12 @@ def _in_hearing(killer: Killer) -> None:
             killer.passes("opt-out: before it is answered")
 
     async def over(self: InFlight, keys: Any, before: Any = InFlight.over) -> None:
-        killer.passes("opt-out: committed, not waited for")
+        if keys:
+            killer.passes("opt-out: committed, not waited for")
         await before(self, keys)
 
-    _after(hearing._Work, "take", lambda _given, _got: killer.passes("callback: before its commit"))  # noqa: SLF001
-    _after(hearing._Work, "opt_out", lambda _given, _got: killer.passes("opt-out: before its commit"))  # noqa: SLF001
+    _after(Tidings, "take", lambda _given, _got: killer.passes("callback: before its commit"))
+    _after(Tidings, "opt_out", lambda _given, _got: killer.passes("opt-out: before its commit"))
     hearing.Hearing.hear = hear  # type: ignore[method-assign]
     InFlight.over = over  # type: ignore[method-assign]
 
@@ -176,7 +176,7 @@ def _after(owner: Any, name: str, then: Callable[[Any, Any], None]) -> None:
     setattr(owner, name, patched)
 
 
-# Three mistakes that are easy to make, and that cost customers a second message
+# Three mistakes that are easy to make and cost customers a second message, and a check of the checks
 
 
 def requeue_after_a_crash() -> None:
@@ -211,8 +211,15 @@ def a_5xx_is_a_failure() -> None:
     http.judge = http_answers.judge = judged
 
 
+def no_last_look() -> None:
+    """Let everything leave that is queued. The checks must see what the claim is there for."""
+    for gate in ("_behind", "_unwanted", "_shut", "_capped"):
+        setattr(claiming.Claiming, gate, lambda _self, _look: None)
+
+
 MUTANTS = {
     "requeue after a crash": requeue_after_a_crash,
     "a time-out is a failure": a_time_out_is_a_failure,
     "a 5xx is a failure": a_5xx_is_a_failure,
+    "no last look": no_last_look,
 }

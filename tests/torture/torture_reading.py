@@ -13,6 +13,8 @@ from triggers.core.times import MINUTE
 if TYPE_CHECKING:
     from pathlib import Path
 
+COMMERCIAL = ("marketing", "member", "greeting")
+
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
     """Read a file of JSON lines; the last may be half written."""
@@ -26,10 +28,9 @@ def takes(line: dict[str, Any]) -> bool:
 
 
 def taken_twice(truth: Path) -> list[str]:
-    """List the commands that it took more than once."""
-    return [
-        name for name, count in Counter(line["command"] for line in lines_of(truth) if takes(line)).items() if count > 1
-    ]
+    """List the commands that must not come twice and did."""
+    lines = [line for line in lines_of(truth) if takes(line) and line["klass"] in COMMERCIAL]
+    return [name for name, count in Counter(line["command"] for line in lines).items() if count > 1]
 
 
 def query(db: Path, sql: str) -> list[sqlite3.Row]:

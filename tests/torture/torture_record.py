@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from torture_reading import lines_of, query, takes
+from torture_reading import COMMERCIAL, lines_of, query, takes
 
 from triggers.store.outbox import COUNTED, SENDING
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from torture_lives import Ended
 
-COMMERCIAL = ("marketing", "member", "greeting")
 MAY_HAVE_LEFT = {*COUNTED, "expired"}
 NOT_TAKEN = {"throttled", "refused", "rejected"}
 _OUTBOX = (

@@ -105,9 +105,9 @@ class Senders:
             return False
         if status in (200, 202):
             self._note(post, time.time() * 1_000, said)
-        elif status != 503:
+        elif status not in (429, 503):  # 429: the number has enough codes, and is sent no more
             self.refused.append(f"{post.path.partition('?')[0]} {status} {said[:200]!r}")
-        return status in (200, 202)
+        return status in (200, 202, 429)
 
     def _note(self, post: Post, at: float, said: bytes) -> None:
         self.events.update(post.events)
@@ -125,7 +125,7 @@ class Senders:
             return None
         left[0] -= 1
         draw = self._chance.random()
-        if draw < (0.5 if opt_outs else 0.06):
+        if draw < (0.5 if opt_outs else 0.08):
             return self._opt_out()
         if draw < 0.6:
             return self._shopping()

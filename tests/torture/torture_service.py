@@ -15,6 +15,7 @@ from typing import NoReturn
 from triggers import clock
 
 OFFSET_MS = [0]
+UPKEEP_S = 0.3
 
 
 def wall_ms() -> int:
@@ -28,6 +29,7 @@ import asyncio  # noqa: E402
 
 import msgspec  # noqa: E402
 from rich.console import Console  # noqa: E402
+from torture_family import die_with_parent  # noqa: E402
 from torture_points import MUTANTS, Killer, install, shorten  # noqa: E402
 
 import triggers.dispatch.gateways.http  # noqa: E402, F401  imported once for all lives
@@ -54,6 +56,7 @@ class Life(msgspec.Struct):
 
 def live(life: Life) -> NoReturn:
     """Be the service, until killed or told to stop."""
+    die_with_parent()
     log = os.open(life.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -64,7 +67,12 @@ def live(life: Life) -> NoReturn:
     install(Killer(life.point, life.passes, os.open(life.hits, os.O_WRONLY | os.O_CREAT | os.O_APPEND)))
     set_up("json")
     settings = Settings(
-        rules=Path(life.rules), db=Path(life.db), delivery=Path(life.delivery), port=life.port, settle_s=0
+        rules=Path(life.rules),
+        db=Path(life.db),
+        delivery=Path(life.delivery),
+        port=life.port,
+        settle_s=0,
+        upkeep_s=UPKEEP_S,
     )
     with Path(os.devnull).open("w") as screen:
         asyncio.run(Service(settings, Console(file=screen)).serve())
@@ -73,6 +81,7 @@ def live(life: Life) -> NoReturn:
 
 def main() -> None:
     """Fork a life for each line."""
+    die_with_parent()
     read_phone("+8613800000000", "CN")  # its tables are read once
     for line in sys.stdin:
         life = msgspec.json.decode(line, type=Life)

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -80,18 +80,22 @@ class World:
     async def __aexit__(self, *_: object) -> None:
         await self.session.close()
         if self._pid is not None:  # a test has failed in the middle of a life
-            os.kill(self._pid, signal.SIGKILL)
-        assert self._starter.stdin is not None
-        self._starter.stdin.close()
-        self._gateway.terminate()
-        await asyncio.gather(self._starter.wait(), self._gateway.wait())
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+        for process in (self._starter, self._gateway):
+            process.kill()
+            await process.wait()
 
     async def plan(self, **changed: Any) -> None:
-        """Have the gateway do otherwise from now on."""
+        """Have the gateway do otherwise from now on, when its door is not just shut."""
         self._plan |= changed
         url = f"http://127.0.0.1:{self._gateway_port}/plan"
-        async with self.session.post(url, json=self._plan) as answer:
-            assert answer.status == 200
+        async with asyncio.timeout(STARTS_WITHIN_S):
+            while True:
+                with suppress(aiohttp.ClientError):
+                    async with self.session.post(url, json=self._plan):
+                        return
+                await asyncio.sleep(0.02)
 
     async def start(self, point: str | None = None, passes: int = 1, mutant: str | None = None) -> int:
         """Begin a life of the service; gives its process."""
@@ -125,14 +129,18 @@ class World:
 
     async def listens(self) -> None:
         """Wait until the service answers."""
+        assert self._pid is not None
         end = time.monotonic() + STARTS_WITHIN_S
-        while True:
-            try:
+        while time.monotonic() < end:
+            with suppress(aiohttp.ClientError):
                 async with self.session.get(f"{self.address}/healthz"):
                     return
-            except aiohttp.ClientError:
-                assert time.monotonic() < end, self.log.read_text()[-2_000:]
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, 0)
                 await asyncio.sleep(0.02)
+                continue
+            break
+        raise AssertionError(f"the service did not start: {self.log.read_text()[-2_000:]}")
 
     def queue(self, commands: Sequence[tuple[Send, Person]]) -> None:
         """Put commands into the outbox while the service is down."""

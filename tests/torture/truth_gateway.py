@@ -13,13 +13,13 @@ import json
 import signal
 import time
 from collections import Counter
-from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from torture_family import die_with_parent
 
 if TYPE_CHECKING:
     from truth_receipts import Teller
@@ -276,5 +276,5 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):
-        asyncio.run(_run(_arguments()))
+    die_with_parent()
+    asyncio.run(_run(_arguments()))
