@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 COMMANDS_IN_A_CLAIM: Final = 200
 LONGEST_SLEEP_S: Final = 5.0
+HELD_SLEEP_S: Final = 0.02
 SHORTEST_SLEEP_S: Final = 0.002
 """Slots that become free within such a time are filled together."""
 T = TypeVar("T")
@@ -181,8 +182,10 @@ class Dispatcher:
             task.add_done_callback(self._carried)
         self._tell(found)
         now = self._now()
-        if found.leaving or found.ended or (due is not None and due <= now):
+        if found.leaving or found.ended:
             return None
+        if due is not None and due <= now:  # all that was looked at is held, the rest perhaps, too
+            return HELD_SLEEP_S if found.held else None
         return LONGEST_SLEEP_S if due is None else min(LONGEST_SLEEP_S, (due - now) / 1_000)
 
     def _give_back(self, roads: Roads) -> None:

@@ -18,12 +18,12 @@ from triggers.dispatch.gateway import Fate, Heard, Receipt, Rejected, Settles, S
 from triggers.dispatch.promises import CLASSES
 from triggers.dispatch.resets import Resets
 from triggers.store.claims import pause, pauses
-from triggers.store.gateway_log import Fared, counted_since, fared, last_changes, rule_fared
+from triggers.store.gateway_log import Fared, counted_since, fared, last_changes, rule_fared, tells
 from triggers.store.outbox import ACCEPTED, EXPIRED, UNKNOWN, UNKNOWN_FINAL, move
-from triggers.store.overdue import open_since, overdue
+from triggers.store.overdue import gateways_with, open_since, overdue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from triggers.core.rules import Stop
     from triggers.dispatch.claiming import Rules
@@ -79,6 +79,7 @@ class Upkeep:
         self._paused = paused
         self._resets = Resets(writer, traffic, hearing, now)
         self._asked: dict[int, int] = {}
+        self._gone: dict[str, bool] = {}
         self._warned: dict[tuple[str, Stop], int] = {}
         self._standings: dict[tuple[str, str], Standing] = {}
         self._known_pauses: list[Pause] = []
@@ -95,16 +96,20 @@ class Upkeep:
         self._known_pauses = await self._look(pauses)
 
     async def run(self, every_s: float) -> None:
-        """Look after everything again and again, until cancelled."""
-        while True:
-            await asyncio.sleep(every_s)
-            await self.turn()
+        """Look after everything again and again, until cancelled; a gateway that does not answer delays nothing else."""
+        async with asyncio.TaskGroup() as group:
+            for work in (self.watch, self.ask):
+                group.create_task(_repeat(work, every_s))
 
     async def turn(self) -> None:
         """Look after everything once."""
+        await self.watch()
+        await self.ask()
+
+    async def watch(self) -> None:
+        """End what is overdue, and judge gateways and rules."""
         await self._resets.turn()
         await self._end_overdue()
-        await self._ask()
         await self._watch_gateways()
         await self._watch_rules()
 
@@ -118,8 +123,7 @@ class Upkeep:
     # What is overdue
 
     async def _end_overdue(self) -> None:
-        now = self._now()
-        telling = [name for name, road in self._traffic.roads.items() if road.receipts]
+        now, telling = self._now(), await self._look(self._telling)
 
         def work(connection: Connection) -> tuple[int, int]:
             unknown = overdue(connection, UNKNOWN, now - UNKNOWN_FOR, MOST_AT_ONCE)
@@ -140,20 +144,34 @@ class Upkeep:
         if silent:
             self._moved(ACCEPTED, EXPIRED, silent)
 
-    async def _ask(self) -> None:
-        """Ask the gateways that can be asked what became of messages that may have left."""
+    def _telling(self, connection: Connection) -> list[str]:
+        """List the gateways whose accepted messages wait for a receipt; one that left the settings told if it ever did."""
+        roads = self._traffic.roads
+        names = gateways_with(connection, ACCEPTED)
+        for name in names:
+            if name not in roads and name not in self._gone:
+                self._gone[name] = tells(connection, name)
+        return [name for name in names if (roads[name].receipts if name in roads else self._gone[name])]
+
+    async def ask(self) -> None:
+        """Ask the gateways that can be asked what became of messages that may have left, all at the same time."""
         asked = {name: road.gateway for name, road in self._traffic.roads.items() if isinstance(road.gateway, Settles)}
         if not asked:
             return
         now = self._now()
         found = await self._look(lambda connection: open_since(connection, UNKNOWN, list(asked), MOST_AT_ONCE))
         self._asked = {each.seq: self._asked.get(each.seq, 0) for each in found}
-        due = [each for each in found if self._is_due(each, now)][:MOST_ASKED]
-        for each in due:
+        due = [each for each in found if self._is_due(each, now)]
+        await asyncio.gather(
+            *(self._ask_one(gateway, [each for each in due if each.gateway == name]) for name, gateway in asked.items())
+        )
+
+    async def _ask_one(self, gateway: Settles, due: list[Open]) -> None:
+        for each in due[:MOST_ASKED]:
             self._asked[each.seq] += 1
             sought = Sought(each.command, each.provider_id, each.phone, each.left_at)
             try:
-                told = await asked[each.gateway].settle(sought)
+                told = await gateway.settle(sought)
             except Exception as error:  # noqa: BLE001  it is asked again later
                 _log.warning("a gateway could not be asked", gateway=each.gateway, error=type(error).__name__)
                 continue
@@ -216,6 +234,12 @@ class Upkeep:
             _log.error("a rule was paused; `triggers rules resume` lets it go on", rule=rule, why=why)
             self._known_pauses = await self._look(pauses)
             self._paused()
+
+
+async def _repeat(work: Callable[[], Awaitable[None]], every_s: float) -> None:
+    while True:
+        await asyncio.sleep(every_s)
+        await work()
 
 
 def exceeded(stop: Stop, seen: Response) -> str:

@@ -37,6 +37,17 @@ def overdue(
     return [int(row[0]) for row in rows]
 
 
+def gateways_with(connection: sqlite3.Connection, state: str) -> list[str]:
+    """List the gateways that messages in an open state left through, however many messages there are."""
+    rows = connection.execute(
+        f"WITH RECURSIVE found (name) AS (SELECT min(gateway) FROM outbox WHERE {OPEN} AND state = ?1 UNION ALL"
+        f" SELECT (SELECT min(gateway) FROM outbox WHERE {OPEN} AND state = ?1 AND gateway > found.name) FROM found"
+        " WHERE name IS NOT NULL) SELECT name FROM found WHERE name IS NOT NULL",
+        (state,),
+    ).fetchall()
+    return [str(row[0]) for row in rows]
+
+
 def open_since(connection: sqlite3.Connection, state: str, gateways: Sequence[str], limit: int) -> list[Open]:
     """List the messages in an open state that left through some gateways; oldest first."""
     marks = ", ".join("?" * len(gateways))
