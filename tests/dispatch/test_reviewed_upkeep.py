@@ -53,8 +53,8 @@ async def test_a_gateway_that_does_not_answer_when_it_is_asked_delays_nothing_el
 @pytest.mark.parametrize(("told", "state"), [(True, "expired"), (False, "accepted")])
 async def test_what_a_gateway_took_that_is_gone_from_the_settings_ends_if_it_ever_told(
     office: Opening,
-    told: bool,
-    state: str,  # noqa: FBT001
+    told: bool,  # noqa: FBT001
+    state: str,
 ) -> None:
     here = office(Scripted("main"))
     here.put(send("first"), send("second", customer="c2"))
