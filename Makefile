@@ -5,6 +5,7 @@
 #   make check   formatting, lint, types, imports
 #   make bench   the benchmarks, one line each; the exit status is 1 where a floor is missed
 #                bench-dispatch: those of the dispatcher alone
+#   make torture  the service is killed 140 times while it sends, and must keep its promises; SEED=n repeats a run
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -13,7 +14,7 @@ CUSTOMERS ?= 2000
 READY := .venv/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: run test check bench bench-dispatch clean
+.PHONY: run test check bench bench-dispatch torture clean
 
 run: $(READY) var/demo.jsonl
 	$(BIN)/triggers run --rules rules --db var/demo.db --input var/demo.jsonl --speed $(SPEED)
@@ -32,6 +33,9 @@ bench: $(READY)
 
 bench-dispatch: $(READY)
 	$(BIN)/python tests/bench/bench_dispatch.py
+
+torture: $(READY)
+	$(BIN)/python tests/torture/torture.py $(if $(SEED),--seed $(SEED))
 
 clean:
 	rm -rf .venv var build dist
