@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from triggers.errors import ServiceUnusable
-from triggers.store.database import connect_reader, open_database
+from triggers.store.database import connect, connect_reader, open_database
 from triggers.store.writer import Writer
 
 if TYPE_CHECKING:
@@ -138,3 +141,93 @@ def test_closing_finishes_what_waits_and_takes_nothing_more(writer: Writer, path
     assert noted(path) == {"last"}
     with pytest.raises(ServiceUnusable, match="closed"):
         writer.submit(note("later")).result(0)
+
+
+@contextmanager
+def another_process_writing(path: Path) -> Iterator[sqlite3.Connection]:
+    """Hold the write lock, as a shell does; roll back to let it go."""
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield other
+
+
+def test_another_process_that_writes_is_waited_for_and_told_once(path: Path) -> None:
+    faults: list[ServiceUnusable] = []
+    writer = Writer(path, failed=faults.append, lock_wait_s=30, lock_try_ms=20)
+    with capture_logs() as lines, another_process_writing(path) as other:
+        first = writer.submit(note("first"))
+        time.sleep(0.3)  # many tries
+        second = writer.submit(note("second"))
+        assert not first.done()
+        other.rollback()
+        assert (first.result(10), second.result(10)) == ("first", "second")
+    writer.close()
+    assert (noted(path), faults) == ({"first", "second"}, [])
+    assert [(line["log_level"], line["event"].partition(";")[0]) for line in lines] == [
+        ("warning", "another process is writing the database")
+    ]
+
+
+def test_each_wait_for_another_process_is_told(path: Path) -> None:
+    writer = Writer(path, lock_wait_s=30, lock_try_ms=20)
+    with capture_logs() as lines:
+        for key in ("first", "second"):
+            with another_process_writing(path) as other:
+                future = writer.submit(note(key))
+                time.sleep(0.1)
+                other.rollback()
+                assert future.result(10) == key
+    writer.close()
+    assert len(lines) == 2
+
+
+def test_a_lock_that_never_ends_ends_the_writer_and_names_the_mend(path: Path) -> None:
+    faults: list[ServiceUnusable] = []
+    writer = Writer(path, failed=faults.append, lock_wait_s=0.2, lock_try_ms=20)
+    began = time.monotonic()
+    with another_process_writing(path):
+        future = writer.submit(note("lost"))
+        with pytest.raises(ServiceUnusable, match=r"another process has kept it locked for .*; end what writes to it"):
+            future.result(10)
+        assert time.monotonic() - began >= 0.2
+        writer.close()
+    assert len(faults) == 1
+    assert str(path) in str(faults[0])
+    assert noted(path) == set()
+
+
+def test_closing_does_not_wait_long_for_another_process(path: Path) -> None:
+    writer = Writer(path, lock_wait_s=60, lock_try_ms=100)
+    with another_process_writing(path):
+        future = writer.submit(note("lost"))
+        time.sleep(0.02)
+        began = time.monotonic()
+        writer.close()
+        assert time.monotonic() - began < 5
+    with pytest.raises(ServiceUnusable, match="another process"):
+        future.result(0)
+
+
+def test_closing_still_gives_another_process_one_whole_try(path: Path) -> None:
+    writer = Writer(path, lock_wait_s=60, lock_try_ms=1_000)
+    with another_process_writing(path) as other:
+        future = writer.submit(note("kept"))
+        time.sleep(0.9)
+        threading.Timer(0.5, other.rollback).start()
+        writer.close()
+    assert future.result(0) == "kept"
+    assert noted(path) == {"kept"}
+
+
+def test_what_is_no_lock_ends_the_writer_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def begun(path: Path) -> sqlite3.Connection:
+        connection = connect(path)
+        connection.execute("BEGIN")
+        return connection
+
+    monkeypatch.setattr("triggers.store.writer.connect", begun)
+    writer = Writer(path, lock_wait_s=60, lock_try_ms=20)
+    with capture_logs() as lines, pytest.raises(ServiceUnusable, match="cannot be written: cannot start a transaction"):
+        writer.submit(note("never")).result(5)
+    writer.close()
+    assert lines == []

@@ -1,7 +1,8 @@
 """The one thread that writes: what is waiting is done in one transaction, and answered after it is on the disk.
 
 A commit costs one sync of the disk however much is in it, so everything that waits is committed together. Each piece of
-work has its own savepoint: one that fails is undone alone and its neighbours are kept.
+work has its own savepoint: one that fails is undone alone and its neighbours are kept. Another process that writes to the
+file is waited for, since a shell or a VACUUM ends sooner or later.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+import structlog
 
 from triggers.errors import ServiceUnusable
-from triggers.store.database import connect
+from triggers.store.database import BUSY_TIMEOUT_MS, connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,13 +27,20 @@ T = TypeVar("T")
 _Item: TypeAlias = "tuple[Callable[[sqlite3.Connection], Any], Future[Any]]"
 
 MAX_IN_A_COMMIT = 256
+LOCK_WAIT_S: Final = 60.0
+"""How long another process may keep the database locked before the service ends."""
+_PRIMARY: Final = 0xFF
+"""The part of SQLite's codes that names the kind of an error."""
+
+_log = structlog.get_logger("store")
 
 
 class Writer:
     """Takes pieces of work from any thread. Start it, submit, close it.
 
-    ``committed`` is told the seconds of each commit; ``failed`` is called once, with the reason, if the disk refuses:
-    after that nothing is taken any more.
+    ``committed`` is told the seconds of each commit; ``failed`` is called once, with the reason, if the disk refuses, or
+    another process keeps the database locked for ``lock_wait_s``: after that nothing is taken any more. The lock is tried
+    for ``lock_try_ms`` at a time; when the writer is closed there is one more try.
     """
 
     def __init__(
@@ -39,11 +49,15 @@ class Writer:
         *,
         committed: Callable[[float], object] = lambda _seconds: None,
         failed: Callable[[ServiceUnusable], object] = lambda _error: None,
+        lock_wait_s: float = LOCK_WAIT_S,
+        lock_try_ms: int = BUSY_TIMEOUT_MS,
     ) -> None:
         self._path = path
         self._committed = committed
         self._failed = failed
+        self._lock_wait_s = lock_wait_s
         self._connection = connect(path)
+        self._connection.execute(f"PRAGMA busy_timeout = {lock_try_ms}")
         self._waiting: deque[_Item] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -99,7 +113,7 @@ class Writer:
     def _commit(self, group: list[_Item]) -> list[tuple[Future[Any], Any, Exception | None]]:
         connection = self._connection
         answers: list[tuple[Future[Any], Any, Exception | None]] = []
-        connection.execute("BEGIN IMMEDIATE")
+        self._begin()
         for work, future in group:
             if not future.set_running_or_notify_cancel():
                 continue
@@ -116,6 +130,32 @@ class Writer:
             connection.execute("RELEASE piece")
         connection.execute("COMMIT")
         return answers
+
+    def _begin(self) -> None:
+        """Begin a transaction once no other process is writing. Raises sqlite3.Error."""
+        began, told = time.monotonic(), False
+        while True:
+            last = self._closing
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                waited_s = time.monotonic() - began
+                if error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY:
+                    raise
+                if last or waited_s >= self._lock_wait_s:
+                    raise sqlite3.OperationalError(
+                        f"another process has kept it locked for {waited_s:.0f} s; end what writes to it (a database shell,"
+                        " a VACUUM, a copy), then start again"
+                    ) from error
+            else:
+                return
+            if not told:
+                told = True
+                _log.warning(
+                    "another process is writing the database; nothing is stored until it is done",
+                    waited_s=round(waited_s, 1),
+                    ends_after_s=self._lock_wait_s,
+                )
 
     def _give_up(self, group: list[_Item], error: Exception) -> None:
         fault = ServiceUnusable(f"the database {self._path} cannot be written: {error}")
