@@ -22,7 +22,6 @@ from torture_record import MAY_HAVE_LEFT, NOT_TAKEN, Record
 from torture_shop import CAPS, RULES, allowed, of_day
 
 from triggers.core.times import DAY, HOUR, MINUTE, iso
-from triggers.store.outbox import QUEUED, SENDING
 
 if TYPE_CHECKING:
     from torture_lives import Ended
@@ -183,22 +182,30 @@ def after_its_cancel(it: Record) -> list[str]:
 
 
 def early_or_stale(it: Record) -> list[str]:
-    """Nothing leaves before its time, or when it is too late; a code's second try is within a minute and elsewhere."""
+    """Nothing leaves before its time, or when it is too late."""
+    return [
+        name
+        for name, each in it.stories.items()
+        for claim in each.claims
+        if not each.send["at"] <= claim["at"] < each.send["expires"]
+    ]
+
+
+def codes_late_or_again(it: Record) -> list[str]:
+    """What may have left of a code leaves again within a minute, and through another gateway."""
     found = []
     for name, each in it.stories.items():
-        send = each.send
-        found += [name for claim in each.claims if not send["at"] <= claim["at"] < send["expires"]]
-        unsure = [move for move in each.moves if move["old"] == SENDING and move["new"] == QUEUED]
-        if each.row["klass"] == "verification" and each.row["ambiguous"] > 1:
-            first, second = [claim["gateway"] for claim in each.claims][-2:]
-            assert unsure
-            if first == second or each.claims[-1]["at"] > each.row["queued_at"] + MINUTE:
-                found.append(f"{name} through {first}, then {second}")
+        unsure = {line["attempt"] for line in each.asked if line["fate"] not in NOT_TAKEN}
+        through = [claim for claim in each.claims if claim["attempt"] in unsure]
+        if each.row["klass"] == "verification" and len(through) > 1:
+            late = through[-1]["at"] > each.row["queued_at"] + MINUTE
+            again = len({claim["gateway"] for claim in through}) < len(through)
+            found += [f"{name} left {len(through)} times"] if late or again else []
     return found
 
 
 CHECKS = (
     lost, decided_otherwise, sent_twice, asked_again, never_sent, misjudged, after_opt_out, without_consent,
-    outside_the_window, above_a_cap, after_its_cancel, early_or_stale, off_the_arrows, unclaimed, wrong_money,
-    receipts_lost, not_at_an_end, told_in_the_log, told_of_faults,
+    outside_the_window, above_a_cap, after_its_cancel, early_or_stale, codes_late_or_again, off_the_arrows,
+    unclaimed, wrong_money, receipts_lost, not_at_an_end, told_in_the_log, told_of_faults,
 )  # fmt: skip
