@@ -12,6 +12,7 @@ from pydantic import PlainValidator, StringConstraints, WithJsonSchema
 
 from triggers.dispatch.callbacks import RECEIPTS, REPLIES, is_call
 from triggers.dispatch.gateway import Refused
+from triggers.dispatch.gateways.broken_text import mended
 from triggers.language.findings import Misfit
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def check(secret: SecretStr | None, gateway: str, call: Call) -> Refused | None:
 
 def each(gateway: str, call: Call, read: Callable[[bytes], T | None]) -> tuple[T, ...] | Refused:
     """Read a call's body, an array of reports or one; what cannot be read of it is counted in the log and left out."""
-    body = call.body.strip()
+    body = mended(call.body.strip())
     try:
         found = [bytes(part) for part in _raw_list.decode(body if body.startswith(b"[") else b"[%b]" % body)]
     except UNREADABLE:

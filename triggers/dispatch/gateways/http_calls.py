@@ -12,6 +12,7 @@ import structlog
 from pydantic import Field, StringConstraints, model_validator
 
 from triggers.dispatch.gateway import Fate, Heard, Receipt, Refused, Reply
+from triggers.dispatch.gateways.broken_text import mended
 from triggers.dispatch.gateways.http_answers import Codes, Place, as_word, at, code_of, id_of
 from triggers.language.findings import Misfit
 from triggers.language.kinds import Part
@@ -195,7 +196,7 @@ def _body(call: Call) -> Any:
         return None
     try:
         if body[:1] in (b"{", b"["):
-            return msgspec.json.decode(body)
+            return msgspec.json.decode(mended(body))
         return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=MAX_FIELDS))
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return Refused(400, "neither JSON nor a form")
