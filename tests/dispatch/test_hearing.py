@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from offices import NOON, PHONE, Scripted, rule, send, until
+from structlog.testing import capture_logs
 
 from triggers.core.times import HOUR
 from triggers.dispatch.gateway import Fate, Heard, Receipt, Rejected, Reply, Unknown
@@ -276,6 +277,35 @@ async def test_start_subscribes_again_but_not_in_china(office: Opening, phone: s
         here.clock.at += 1
         await heard(here, Reply(phone, "STOP", "c"))
         assert unsubscribed(here) == ["c1"]
+
+
+@pytest.mark.parametrize("reason", ["complaint by letter", "blacklisted"])
+async def test_start_takes_back_only_what_the_person_asked_for(office: Opening, reason: str) -> None:
+    here = office(Scripted())
+    here.tell("customer.updated", phone=AMERICAN)
+    await here.dispatch.hearing.stop(AMERICAN, reason, "mei")
+    before = events(here)
+    here.clock.at += 1
+    with capture_logs() as lines:
+        await heard(here, Reply(AMERICAN, "STOP", "a"), Reply(AMERICAN, "START", "b"))
+    assert suppressed(here) == [(AMERICAN, reason, "mei")]
+    assert unsubscribed(here) == ["c1"]
+    assert [event["type"] for event in events(here)[len(before) :]] == ["customer.unsubscribed"]
+    assert [(line["event"], line["gateway"]) for line in lines] == [
+        ("a START changes nothing: others put the number on the list", "main")
+    ]
+    assert "5550123" not in str(lines)
+    assert here.rows("SELECT meaning FROM replies ORDER BY seq") == [("stop",), ("start",)]
+
+
+async def test_start_subscribes_a_customer_again_whose_number_is_not_on_the_list(office: Opening) -> None:
+    here = office(Scripted())
+    here.tell("customer.updated", phone=AMERICAN)
+    here.tell("customer.unsubscribed")
+    assert unsubscribed(here) == ["c1"]
+    here.clock.at += 1
+    await heard(here, Reply(AMERICAN, "START", "a"))
+    assert (unsubscribed(here), events(here)[-1]["type"]) == ([], "customer.subscribed")
 
 
 async def test_a_reply_told_twice_counts_once_and_without_an_id_each_time(office: Opening) -> None:

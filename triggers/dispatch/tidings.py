@@ -20,7 +20,7 @@ from triggers.store.event_log import Arrival
 from triggers.store.outbox import ACCEPTED, UNKNOWN, give_back, move, name
 from triggers.store.receipts import Credited, Report, catch_up, named_by, report
 from triggers.store.replies import Answered, keep_reply
-from triggers.store.suppressions import Suppression, allow, suppress
+from triggers.store.suppressions import Suppression, allow, suppress, suppression_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 SOURCE: Final = "triggers.dispatch"
 """The source of the events that delivery brings."""
+REPLY: Final = "reply"
+"""Why a number is suppressed whose owner said so."""
 MOST_CODE: Final = 120
 MOST_TEXT: Final = 1_000
 MOST_ID: Final = 500
@@ -137,7 +139,7 @@ class Tidings:
             _log.error("a reply threatens a complaint", gateway=self._gateway, reply=number)
         if read.meaning is Meaning.STOP:
             for each in phones:  # better one person too many than the right one not
-                self.opt_out(connection, each, "reply", f"gateway {self._gateway}", cause=f"reply-{number}")
+                self.opt_out(connection, each, REPLY, f"gateway {self._gateway}", cause=f"reply-{number}")
         elif read.meaning is Meaning.START:
             self._opt_in(connection, phone, f"reply-{number}")
 
@@ -150,7 +152,13 @@ class Tidings:
             self._say("customer.unsubscribed", customers, cause or f"{reason}-{self._now}")
 
     def _opt_in(self, connection: Connection, phone: str, cause: str) -> None:
-        allow(connection, Suppression(phone, "reply", f"gateway {self._gateway}", self._now))
+        """Take back what the person themselves asked for; what others put on the list, only they take off it."""
+        if suppression_of(connection, phone) not in (None, REPLY):
+            _log.warning(
+                "a START changes nothing: others put the number on the list", gateway=self._gateway, cause=cause
+            )
+            return
+        allow(connection, Suppression(phone, REPLY, f"gateway {self._gateway}", self._now))
         self._say("customer.subscribed", customers_with(connection, phone), cause)
 
     def _say(self, kind: str, customers: Iterable[str], cause: str) -> None:
