@@ -181,7 +181,9 @@ def test_a_gateways_name_fits_into_an_address_and_a_list(tmp_path: Path, name: s
     ("text", "said"),
     [
         ("", "1:1: error: the file is empty"),
-        ("- 1\n", "1:1: error: write keys and values"),
+        ("- 1\n", "1:1: error: write keys and values: 'delivery: v1', 'gateways: …'"),
+        ("hello\n", "1:1: error: write keys and values: 'delivery: v1', 'gateways: …'"),
+        ("~\n", "1:1: error: write keys and values: 'delivery: v1', 'gateways: …'"),
         ("delivery: v2\n", "1:11: error: 'v2' is not 'v1'"),
         ("delivery: v1\n", "1:1: error: 'gateways' is missing"),
         ("delivery: v1\ngateways: {}\n", "error: there is no gateway under 'gateways'"),

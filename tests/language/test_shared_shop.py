@@ -100,3 +100,13 @@ def test_a_whole_day_is_a_window(folder: Folder) -> None:
     shop = folder.load().shop
     assert shop is not None
     assert shop.window.spans == ((0, DAY),)
+
+
+@pytest.mark.parametrize("text", ["- 1\n", "~\n", "hello\n"])
+def test_a_file_that_is_no_mapping_is_told_how_one_of_its_kind_begins(folder: Folder, text: str) -> None:
+    folder.shop(text)
+    (folder.path / "bad.yaml").write_text(text)
+    assert [str(finding) for finding in folder.load().errors] == [
+        f"{folder.path / '_shop.yaml'}:1:1: error: write keys and values: 'shop: v1', 'name: …'",
+        f"{folder.path / 'bad.yaml'}:1:1: error: write keys and values: 'rule: v1', 'id: …'",
+    ]

@@ -101,12 +101,14 @@ def validated(reading: Reading, model: type[Model], fill: Mapping[str, Any]) -> 
     """Check a file against its model and report what does not fit.
 
     The wrong parts are then put aside, and the missing ones filled in from ``fill``, so that the rest can be checked,
-    too. None where too little is left.
+    too. ``fill`` begins with the two keys that a file of this kind begins with. None where too little is left.
     """
     document = reading.document
     assert document is not None  # noqa: S101  the caller has read it
     if not isinstance(document.root.value, dict):
-        reading.report(document.places, document.root.start, "write keys and values: 'rule: v1', 'id: …'")
+        kind, second, *_ = fill
+        hint = f"write keys and values: '{kind}: {fill[kind]}', '{second}: …'"
+        reading.report(document.places, document.root.start, hint)
         return None
     for _ in range(_ROUNDS):
         try:
