@@ -54,6 +54,7 @@ class Shop:
     periods: Mapping[str, Period] = field(default_factory=dict)
     counting: str = "gsm"
     max_segments: int | None = None
+    banned: tuple[str, ...] = ()
     link_base: str = "s.example/"
     safety: tuple[Stop, ...] = ()
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def rules_of(book: Rulebook) -> Rules:
     """Make what a claim asks of a set of rules."""
     shop = book.shop
-    copy = Copy(shop.signature, shop.opt_out, tuple(getattr(shop, "banned", ())), shop.max_segments, shop.counting)
+    copy = Copy(shop.signature, shop.opt_out, shop.banned, shop.max_segments, shop.counting)
 
     def opens(send: Send, at: int) -> int:
         rule = book.rules.get(send.rule)

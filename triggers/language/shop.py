@@ -29,7 +29,6 @@ class SharedShop(Shop):
     """The core's shop with what only the reading of rules needs; ``calendar`` in days since 1970-01-01."""
 
     calendar: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    banned: tuple[str, ...] = ()
     promo_words: tuple[str, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
     """The file's plain values."""
