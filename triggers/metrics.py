@@ -26,6 +26,9 @@ class Metrics:
         self.lag = Gauge("triggers_lag_seconds", "Age of the oldest event not decided on", registry=self.registry)
         self.position = Gauge("triggers_position", "Last event decided on", registry=self.registry)
         self.clock = Gauge("triggers_clock_seconds", "The engine's time, epoch seconds", registry=self.registry)
+        self.unmatched = Gauge(
+            "triggers_receipts_unmatched", "Receipts that name no message, 10 000 at most", registry=self.registry
+        )
         self.commits = Histogram(
             "triggers_commit_seconds", "Time of a commit", registry=self.registry, buckets=_COMMIT_BUCKETS_S
         )

@@ -14,7 +14,7 @@ import pytest
 from running import ROOT, Running, query
 from stub_gateway import stub_settings
 
-from triggers.dispatch.callbacks import call_url
+from triggers.dispatch.callbacks import call_url, callback_url
 from triggers.store.beside import beside, transaction
 from triggers.store.claims import pause
 
@@ -126,6 +126,13 @@ def triggers(shop: Shop, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command beside the service."""
     command = [sys.executable, "-m", "triggers", *arguments, "--db", str(shop.service.db)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=shop.folder)
+
+
+def test_a_receipt_for_a_message_nobody_sent_is_counted(shop: Shop) -> None:
+    assert "triggers_receipts_unmatched 0.0" in shop.service.get("/metrics")[1]
+    address = callback_url("", "main", SECRET, "0" * 64)
+    assert shop.service.ask("POST", address, b'{"status": "delivered", "id": "m-1"}')[0] == 200
+    assert "triggers_receipts_unmatched 1.0" in shop.service.get("/metrics")[1]
 
 
 def test_a_code_leaves_at_once_and_its_receipt_comes_back(shop: Shop) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +113,7 @@ def test_a_report_that_names_no_message_of_ours_is_kept_and_credits_nothing(
     assert report(outbox, ARRIVED._replace(**wrong), 60) is None
     assert states(outbox) == {"1": "accepted"}
     assert kept(outbox) == [("delivered", None, "")]
-    assert unmatched(outbox) == 1
+    assert unmatched(outbox) == (0 if wrong == {"provider_id": None} else 1)
 
 
 def test_a_report_is_credited_once_however_often_it_comes(outbox: Connection) -> None:
@@ -254,3 +255,27 @@ def test_a_delivery_is_known_before_the_message_leaves_again(outbox: Connection)
     (queued,) = queued_of(outbox, "c1")
     end(outbox, queued, End("cancelled", "delivered"), 17)
     assert named_by(outbox, ARRIVED._replace(command="1")) == (1, "cancelled")
+
+
+def test_reports_that_name_no_message_are_counted_once_each_and_not_without_end(
+    outbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted(outbox)
+    report(outbox, ARRIVED, 60)
+    for number in range(4):
+        report(outbox, ARRIVED._replace(provider_id=f"x{number}", command=f"y{number}"), 60)
+    report(outbox, ARRIVED._replace(provider_id=None, command="z"), 60)
+    assert unmatched(outbox) == 5
+    monkeypatch.setattr("triggers.store.receipts.MOST_COUNTED", 4)
+    assert unmatched(outbox) == 4
+
+
+def test_to_count_them_the_others_are_not_gone_through(outbox: Connection) -> None:
+    asked: list[str] = []
+    outbox.set_trace_callback(asked.append)
+    unmatched(outbox)
+    outbox.set_trace_callback(None)
+    plan = [str(row[3]) for row in outbox.execute(f"EXPLAIN QUERY PLAN {asked[0]}")]
+    looked = [line for line in plan if "receipts" in line]
+    assert len(looked) == 2
+    assert all(re.search("INDEX receipts_open_by_(id|command)", line) for line in looked), plan

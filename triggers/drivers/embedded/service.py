@@ -34,6 +34,7 @@ from triggers.store.event_log import EventLog, oldest_after, read_place
 from triggers.store.messages import message_of
 from triggers.store.outbox import ACCEPTED, CANCELLED, QUEUED, SENDING
 from triggers.store.progress import load_progress
+from triggers.store.receipts import unmatched
 from triggers.store.writer import Writer
 from triggers.web.entrance import reached_from_elsewhere
 from triggers.web.service import Face
@@ -417,6 +418,7 @@ class Service:
         driver, now = self._driver, self._clock.now()
         with saying(self.settings.db):
             oldest = oldest_after(self._reader, driver.position)
+            self.metrics.unmatched.set(unmatched(self._reader))
         lag_s = 0.0 if oldest is None else max(0, now - oldest) / 1_000
         clock = now if driver.idle and oldest is None else driver.clock
         self.metrics.lag.set(lag_s)
