@@ -186,6 +186,15 @@ class Hears(Protocol):
 
 
 @runtime_checkable
+class Screens(Protocol):
+    """A gateway that hears, and knows many a stranger before the body of a call is read."""
+
+    def screen(self, call: Call) -> Refused | None:
+        """Refuse a call, given without its body, that cannot be authentic whatever that says; ``hear`` checks the rest."""
+        ...
+
+
+@runtime_checkable
 class Settles(Protocol):
     """A gateway that can be asked what became of a message."""
 

@@ -9,7 +9,7 @@ import structlog
 from aiohttp import web
 
 from triggers.dispatch.callbacks import PATH
-from triggers.dispatch.gateway import Call, Refused
+from triggers.dispatch.gateway import Call, Refused, Screens
 from triggers.web.answers import refusal
 from triggers.web.entrance import too_busy
 
@@ -54,24 +54,32 @@ class Callbacks:
         gateway = self._engine.caller(name)
         if gateway is None:
             return refusal(404, "no gateway is called back here")
+        call = self._call(request)
+        refused = gateway.screen(call) if isinstance(gateway, Screens) else None
+        if refused is not None:  # before the body: strangers who are slow must not take the room of gateways
+            return self._refuse(name, refused)
         if self._under_way >= MOST_AT_ONCE:
             raise too_busy()
         self._under_way += 1
         try:
-            return await self._take(name, gateway, request)
+            return await self._take(name, gateway, request, call)
         finally:
             self._under_way -= 1
 
-    async def _take(self, name: str, gateway: Hears, request: web.Request) -> web.Response:
+    async def _take(self, name: str, gateway: Hears, request: web.Request, call: Call) -> web.Response:
         body = await self._entrance.read_always(request, MOST_BODY)
-        heard = gateway.hear(self._call(request, body))
+        heard = gateway.hear(call._replace(body=body))
         if isinstance(heard, Refused):
-            self._tell(name, heard)
-            return refusal(heard.status, "this call is not taken; the log of the service says why")
+            return self._refuse(name, heard)
         await self._engine.heard(name, heard)
         return web.Response(body=heard.answer, headers={"Content-Type": heard.content_type})
 
-    def _call(self, request: web.Request, body: bytes) -> Call:
+    def _refuse(self, name: str, refused: Refused) -> web.Response:
+        self._tell(name, refused)
+        return refusal(refused.status, "this call is not taken; the log of the service says why")
+
+    def _call(self, request: web.Request) -> Call:
+        """Make a call of a request, without its body."""
         origin = self._engine.public_url or f"{request.scheme}://{request.host}"
         query: dict[str, str] = {}
         for key, value in request.query.items():
@@ -80,7 +88,7 @@ class Callbacks:
         for key, value in request.headers.items():
             headers.setdefault(key.lower(), value)
         url = f"{origin}{request.rel_url.raw_path_qs}"  # as it came: a signature covers it to the letter
-        return Call(request.match_info["kind"], request.method, url, query, headers, body)
+        return Call(request.match_info["kind"], request.method, url, query, headers, b"")
 
     def _tell(self, gateway: str, refused: Refused) -> None:
         """Log a refused call, without its content, and now and then only."""

@@ -106,9 +106,13 @@ class AliyunGateway:
                 return receipt_of(best, sought.command, sought.provider_id, sought.phone)
         return None
 
+    def screen(self, call: Call) -> Refused | None:
+        """Refuse a call that does not come to the secret address."""
+        return check(self._settings.secret, self.name, call)
+
     def hear(self, call: Call) -> Heard | Refused:
         """Read an array of receipts (SmsReport) or of replies (SmsUp)."""
-        refused = check(self._settings.secret, self.name, call)
+        refused = self.screen(call)
         if refused is not None:
             return refused
         if call.kind == RECEIPTS:

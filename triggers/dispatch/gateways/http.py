@@ -93,29 +93,43 @@ class HttpGateway:
         response = await self._http.request(method, url, headers=headers, body=body)
         return read_answer(self._mapped.answer, response) if isinstance(response, Response) else response
 
-    def hear(self, call: Call) -> Heard | Refused:
-        """Check that a call comes to an address that only the gateway was told, and read it."""
-        model = {RECEIPTS: self._mapped.receipts, REPLIES: self._mapped.replies}.get(call.kind)
-        if model is None:
+    def screen(self, call: Call) -> Refused | None:
+        """Refuse a call that does not come to an address that only the gateway was told."""
+        if self._model(call) is None:
             return Refused(400, "this gateway has nothing of that kind to tell")
-        command = call.query.get("command") if call.kind == RECEIPTS else None
-        if not self._knows(call, command):
+        if not self._knows(call):
             return Refused(403, "the secret part of the address is wrong or was never set")
+        return None
+
+    def hear(self, call: Call) -> Heard | Refused:
+        """Check where a call comes to, and read it."""
+        refused = self.screen(call)
+        if refused is not None:
+            return refused
+        model = self._model(call)
+        assert model is not None, "the call was screened"  # noqa: S101  a broken invariant
         if isinstance(model, ReceiptsModel):
-            return read_receipts(model, call, command)
+            return read_receipts(model, call, _command(call))
         return read_replies(model, call)
 
     async def close(self) -> None:
         """Give back the connections."""
         await self._http.close()
 
-    def _knows(self, call: Call, command: str | None) -> bool:
+    def _model(self, call: Call) -> ReceiptsModel | RepliesModel | None:
+        return {RECEIPTS: self._mapped.receipts, REPLIES: self._mapped.replies}.get(call.kind)
+
+    def _knows(self, call: Call) -> bool:
         if self._secret is None:
             return False
         secret = self._secret.get_secret_value()
-        if command is not None:
+        if _command(call) is not None:
             return is_receipt(secret, self.name, call.query)
         return is_call(secret, self.name, call.kind, call.query)
+
+
+def _command(call: Call) -> str | None:
+    return call.query.get("command") if call.kind == RECEIPTS else None
 
 
 def kannel_replies(public_url: str, gateway: str, secret: str) -> str:

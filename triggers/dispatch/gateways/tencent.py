@@ -127,9 +127,13 @@ class TencentGateway:
         # A notice may have left more than once under the same command: one that arrived says more than one that did not.
         return max((one for one in told if one is not None), key=lambda one: one.fate is Fate.DELIVERED, default=None)
 
+    def screen(self, call: Call) -> Refused | None:
+        """Refuse a call that does not come to the secret address."""
+        return check(self._settings.secret, self.name, call)
+
     def hear(self, call: Call) -> Heard | Refused:
         """Read an array of receipts, or a reply."""
-        refused = check(self._settings.secret, self.name, call)
+        refused = self.screen(call)
         if refused is not None:
             return refused
         if call.kind == RECEIPTS:
