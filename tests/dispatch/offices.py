@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import closing
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -45,7 +46,12 @@ SEND = Send(
 
 
 class Scripted:
-    """A gateway that answers in turn what it was told to, and keeps what it was given; then it accepts."""
+    """A gateway that answers in turn what it was told to, and keeps what it was given; then it accepts.
+
+    ``own`` are its settings where they differ from those of all.
+    """
+
+    own: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, name: str = "main", *answers: Answer | Exception, receipts: bool = True) -> None:
         self.name = name
@@ -103,18 +109,19 @@ class Office:
         settings: Mapping[str, Any] | None = None,
         virtual: bool = False,
         clock: Clock | None = None,
+        writer: Callable[[Path], Writer] = Writer,
         **delivery: Any,
     ) -> None:
         self.path = path
         open_database(path)
-        self.writer = Writer(path)
+        self.writer = writer(path)
         self.reader = connect_reader(path)
         self.clock = clock or Clock()
         self.moves: list[tuple[str, str, int]] = []
         self.ended: list[tuple[str, str]] = []
         self.entries: list[Entry] = []
         self.pauses = 0
-        found = {each.name: ScriptedSettings(gateway=each, **(settings or {})) for each in gateways}
+        found = {each.name: ScriptedSettings(gateway=each, **{**(settings or {}), **each.own}) for each in gateways}
         routes = {klass: tuple(found) for klass in CLASSES} | delivery.pop("routes", {})
         self.delivery = Delivery(
             found, routes, **{"consent": "assumed", "public_url": "http://127.0.0.1:9", **delivery}
