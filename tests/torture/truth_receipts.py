@@ -34,7 +34,7 @@ class Telling(StrEnum):
 
 
 class Teller:
-    """Posts receipts until they are answered with 200; each one that is is a line of ``told``."""
+    """Posts receipts until they are answered with 200; each one that was, or may have been, is a line of ``told``."""
 
     def __init__(self, told: Path) -> None:
         self._told = told.open("ab", buffering=0)
@@ -83,11 +83,13 @@ class Teller:
             timeout = aiohttp.ClientTimeout(total=timeout_s)
             async with self._session.post(address, json=receipt, timeout=timeout) as answer:
                 heard = answer.status == 200
-        except (aiohttp.ClientError, TimeoutError):
+        except aiohttp.ClientConnectorError:
             return False  # the service is down, as it is meant to be
-        if heard and command:
-            named = "command=" in address
-            line = {"command": command, "status": receipt["status"], "named": named, "path": urlsplit(address).path}
+        except (aiohttp.ClientError, TimeoutError):
+            heard = False  # it may have been killed after it stored this
+        if command:
+            line = {"command": command, "status": receipt["status"], "heard": heard}
+            line |= {"named": "command=" in address, "path": urlsplit(address).path}
             self._told.write(json.dumps(line).encode() + b"\n")
         return heard
 
