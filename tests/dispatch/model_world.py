@@ -1,25 +1,22 @@
-"""A world for the model: people, gateways and a dispatcher that is killed now and then, all drawn from a seed."""
+"""A world for the model: people, a shop, gateways and time, of which all is drawn from a seed."""
 
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Future
-from contextlib import contextmanager
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from model_gateways import PRICE, Asked, Fickle, Given, Truth
-from offices import Clock, Office, rule, send
+from model_gateways import Fickle, Given, Truth
+from model_lives import Lives
+from offices import Office, send
 
 from triggers.core.times import DAY, HOUR, MINUTE, SECOND
 from triggers.dispatch.gateway import Fate, Heard, Receipt, Reply
 from triggers.dispatch.promises import CLASSES
 from triggers.store.claims import engine_is_behind, pause, resume
 from triggers.store.outbox import cancel
-from triggers.store.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from triggers.core.decisions import Send
@@ -27,37 +24,6 @@ if TYPE_CHECKING:
 
 PHONES: Final = ("+8613800001234", "+8613900005678", "+6591234567", "+6591234567")
 """The customers' numbers: the last two share one, where START is understood."""
-SHOP: Final = {"caps": {"marketing": ["2 / 1d"], "all": ["3 / 1d"]}}
-WITHIN_S: Final = 20.0
-ROWS: Final = "SELECT seq, state, * FROM outbox ORDER BY seq"
-RULES: Final = (rule("r"), rule("q"))
-PRICE_IN_YUAN: Final = Decimal(PRICE) / 100_000
-
-
-class Fuse(Writer):
-    """A writer that dies: after so many transactions nothing is written, and nobody hears of anything, any more.
-
-    ``heard`` is how many transactions more are written and answered; the next one is written if ``writes_last``.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._connection.execute("PRAGMA synchronous = OFF")  # it is the process that dies, not the machine
-        self.heard: int | None = None
-        self.writes_last = False
-        self.died = asyncio.Event()
-
-    def submit(self, work: Callable[[Any], Any]) -> Future[Any]:
-        """Write, unless it is dead."""
-        if self.heard is None:
-            return super().submit(work)
-        self.heard -= 1
-        if self.heard >= 0:
-            return super().submit(work)
-        if self.heard == -1 and self.writes_last:
-            super().submit(work)
-        self.died.set()
-        return Future()
 
 
 def make_database(path: Path) -> None:
@@ -72,48 +38,19 @@ async def _nothing(*_: object) -> None:
     pass
 
 
-class World:
-    """One sequence. ``wrong`` lists what was seen that must not be."""
+class World(Lives):
+    """One sequence: all that happens is drawn from its seed."""
 
     def __init__(self, seed: int, path: Path) -> None:
-        self.truth = Truth(seed)
+        super().__init__(seed, path)
         self.chance = self.truth.chance("world")
-        self.path = path
-        self.clock = Clock()
-        self.wrong: list[str] = []
         self.commands: dict[str, Send] = {}
         self.phones: dict[str, str] = {}
         self.queued_at: dict[str, int] = {}
         self.stopped: dict[str, str] = {}
         self.cancelled: set[str] = set()
         self.behind: set[str] = set()
-        self.side: set[asyncio.Task[None]] = set()
         self.serial = 0
-        self.crashes = 0
-        self.office = self.open()
-
-    def open(self) -> Office:
-        """Begin a life of the dispatcher."""
-        first = Asked("first", self.truth, self.during)
-        second = Fickle("second", self.truth, self.during, billing="delivered")
-        routes = dict.fromkeys(CLASSES, ("first", "second")) | {"verification": ("second", "first")}
-        office = Office(
-            self.path,
-            first,
-            second,
-            rules=RULES,
-            shop=SHOP,
-            settings={"price": PRICE_IN_YUAN},
-            clock=self.clock,
-            writer=Fuse,
-            routes=routes,
-        )
-        self.died = office.writer.died  # type: ignore[attr-defined]
-        return office
-
-    def close(self) -> None:
-        """End it all."""
-        self.office.close()
 
     # What happens while a message is leaving
 
@@ -136,17 +73,6 @@ class World:
         if what < 0.3:
             await asyncio.sleep(0.001)
 
-    def beside(self, work: Coroutine[Any, Any, None]) -> None:
-        """Let something go on while messages leave."""
-        task = asyncio.create_task(work)
-        self.side.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self.side.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            self.wrong.append(f"what went on beside failed: {task.exception()!r}")
-
     # Steps
 
     async def step(self) -> None:
@@ -159,54 +85,6 @@ class World:
         }  # fmt: skip
         (what,) = self.chance.choices(list(steps), list(steps.values()))
         await self.live(what())
-
-    async def live(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something, and begin a new life where the dispatcher died over it."""
-        doing, dying = asyncio.create_task(work), asyncio.create_task(self.died.wait())
-        while not self.died.is_set() and (going := [task for task in (doing, *self.side) if not task.done()]):
-            done, _ = await asyncio.wait([*going, dying], timeout=WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
-            assert done, "it hangs"
-        dying.cancel()
-        if self.died.is_set():
-            await self.restart(doing)
-        else:
-            doing.result()
-
-    async def restart(self, doing: asyncio.Task[None]) -> None:
-        """Drop the dispatcher where it is, and open its database again."""
-        self.crashes += 1
-        dead = self.office
-        tasks = [doing, *self.side, *dead.dispatch.dispatcher._carrying]  # noqa: SLF001  a process that is killed
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self.side.clear()
-        dead.writer.close()
-        before = dead.reader.execute(ROWS).fetchall()
-        dead.reader.close()
-        self.office = self.open()
-        if self.office.reader.execute(ROWS).fetchall() != before:
-            self.wrong.append("a restart changed rows")
-        self.office.dispatch.dispatcher.recover()
-        after = self.office.reader.execute(ROWS).fetchall()
-        changed = {old[:2] for old, new in zip(before, after, strict=True) if old != new}
-        if changed != {row[:2] for row in before if row[1] == "sending"}:
-            self.wrong.append("the recovery changed other rows than those that were leaving")
-        await self.office.dispatch.upkeep.begin()
-
-    def kill(self, heard: int, *, writes_last: bool = False) -> None:
-        """Let the dispatcher die after so many transactions."""
-        if not self.truth.healthy and self.office.writer.heard is None:  # type: ignore[attr-defined]
-            self.office.writer.writes_last = writes_last  # type: ignore[attr-defined]
-            self.office.writer.heard = heard  # type: ignore[attr-defined]
-
-    @contextmanager
-    def another(self) -> Iterator[None]:
-        """Write what others than the dispatcher write, in transactions of their own."""
-        fuse: Fuse = self.office.writer  # type: ignore[assignment]
-        alive, fuse.heard = fuse.heard, None
-        yield
-        fuse.heard = alive
 
     async def more(self) -> None:
         """Queue a few commands."""
@@ -337,7 +215,7 @@ class World:
     async def finish(self) -> None:
         """Let everything be well from now on, until nothing is open any more."""
         self.truth.healthy = True
-        self.office.writer.heard = None  # type: ignore[attr-defined]
+        self.fuse.heard = None
         self.office.writer.submit(lambda connection: resume(connection, "r", self.clock.at)).result(10)
         for passes in (0, MINUTE, 10 * HOUR, 2 * DAY, 2 * DAY):
             self.clock.at += passes
