@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -189,3 +190,23 @@ def test_a_full_disk_ends_it_with_a_clear_error_and_keeps_what_was_answered(run:
     assert "Traceback" not in "".join(full.err)
     again = run()
     assert json.loads(again.get("/healthz")[1])["events"] >= kept > 0
+
+
+def test_another_process_that_locks_the_database_is_waited_for_but_not_when_it_is_to_stop(run: Start) -> None:
+    running = run()
+    running.address()
+    with ThreadPoolExecutor(1) as sender, closing(connect(running.db)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        first = sender.submit(running.post, json.dumps([event("a")]).encode())
+        time.sleep(6)  # longer than one try
+        other.execute("ROLLBACK")
+        assert first.result(20)[1]["accepted"] == 1
+        other.execute("BEGIN IMMEDIATE")
+        sender.submit(running.post, json.dumps([event("b")]).encode())
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert running.signal(signal.SIGTERM) == 2
+        assert time.monotonic() - began < 25
+    assert sum("another process is writing the database" in line for line in running.err) >= 1
+    assert "another process has kept it locked" in running.err[-1]
+    assert query(running.db, "SELECT id FROM events") == [("a",)]

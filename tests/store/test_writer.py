@@ -208,6 +208,16 @@ def test_closing_does_not_wait_long_for_another_process(path: Path) -> None:
         future.result(0)
 
 
+def test_a_writer_that_is_to_hurry_does_not_wait_long_for_another_process_and_works_on_without(path: Path) -> None:
+    writer = Writer(path, lock_wait_s=60, lock_try_ms=100)
+    writer.hurry()
+    assert writer.submit(note("kept")).result(5) == "kept"
+    with another_process_writing(path), pytest.raises(ServiceUnusable, match="another process"):
+        writer.submit(note("lost")).result(5)
+    writer.close()
+    assert noted(path) == {"kept"}
+
+
 def test_closing_still_gives_another_process_one_whole_try(path: Path) -> None:
     writer = Writer(path, lock_wait_s=60, lock_try_ms=1_000)
     with another_process_writing(path) as other:

@@ -40,7 +40,7 @@ class Writer:
 
     ``committed`` is told the seconds of each commit; ``failed`` is called once, with the reason, if the disk refuses, or
     another process keeps the database locked for ``lock_wait_s``: after that nothing is taken any more. The lock is tried
-    for ``lock_try_ms`` at a time; when the writer is closed there is one more try.
+    for ``lock_try_ms`` at a time; once the writer is to hurry there is one more try.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Writer:
         self._waiting: deque[_Item] = deque()
         self._changed = threading.Condition()
         self._closing = False
+        self._patient = True
         self._fault: ServiceUnusable | None = None
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
@@ -81,8 +82,13 @@ class Writer:
             self._changed.notify()
         return future
 
+    def hurry(self) -> None:
+        """Wait for another process no longer than one more try each: the service is about to end."""
+        self._patient = False
+
     def close(self) -> None:
         """Finish what is waiting, then close the database. Safe to call twice."""
+        self.hurry()
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -135,7 +141,7 @@ class Writer:
         """Begin a transaction once no other process is writing. Raises sqlite3.Error."""
         began, told = time.monotonic(), False
         while True:
-            last = self._closing
+            last = not self._patient
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:

@@ -205,6 +205,7 @@ class Service:
             threads = [self._thread("engine", self._decide)]
             threads += [self._thread("feed", self._feed.run)] if self._feed else []
             await self._ended.wait()
+            self._writer.hurry()
             await runner.cleanup()
             await self._end(sending, beside, threads)
         finally:
