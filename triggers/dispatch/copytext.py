@@ -49,7 +49,7 @@ class Copy(NamedTuple):
 
 def refusal(text: str, klass: str, copy: Copy) -> Flaw | None:
     """Say why a text of a class may not leave; None: it may. Line feeds are the only control characters in a text."""
-    if any(map(_hidden, set(text))):
+    if not (text.isprintable() and _SHOWS_NOTHING.isdisjoint(text)) and any(map(_hidden, set(text))):
         return Flaw.CONTROL_CHARACTER
     folded = unicodedata.normalize("NFKC", text).casefold()
     if _GAP.search(folded):

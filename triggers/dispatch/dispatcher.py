@@ -17,7 +17,8 @@ from triggers.core.times import HOUR
 from triggers.dispatch.callbacks import callback_url
 from triggers.dispatch.gateway import Outgoing, Template, Unknown
 from triggers.dispatch.promises import CLASSES, settled
-from triggers.store.outbox import QUEUED, SENDING, being_sent, claim, counts, next_due, settle
+from triggers.dispatch.settling import Answered, Settling
+from triggers.store.outbox import QUEUED, SENDING, being_sent, claim, counts, next_due, settle_all
 from triggers.store.receipts import named_early
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from triggers.dispatch.claiming import Claiming, Roads
     from triggers.dispatch.gateway import Answer
-    from triggers.dispatch.hearing import Followed, Hearing
+    from triggers.dispatch.hearing import Hearing
     from triggers.dispatch.inflight import InFlight
     from triggers.dispatch.settings import Delivery
     from triggers.dispatch.traffic import Road, Traffic
@@ -77,6 +78,7 @@ class Dispatcher:
         self._claiming = claiming
         self._hearing = hearing
         self._inflight = inflight
+        self._settling = Settling(writer, hearing)
         self._now = now
         self._moved = moved
         self._ended = ended
@@ -95,8 +97,8 @@ class Dispatcher:
 
         def work(connection: Connection) -> tuple[int, dict[str, int]]:
             lost, now = being_sent(connection), self._now()
-            for leaving in lost:
-                settle(connection, leaving, settled(leaving, Unknown("killed"), now, self._chance()), now)
+            answer = Unknown("killed")
+            settle_all(connection, [(each, settled(each, answer, now, self._chance())) for each in lost], now)
             told = named_early(connection) if lost else set()
             for leaving in lost:
                 if leaving.queued.send.id in told:
@@ -192,8 +194,11 @@ class Dispatcher:
         """Give back what was not used, and wake the lanes that found no room since this one had it."""
         self._traffic.give_back(roads, self._now())
         if any(roads.permits.values()):
-            while self._without_room:
-                self._signals[self._without_room.pop()].set()
+            self._wake_for_room()
+
+    def _wake_for_room(self) -> None:
+        while self._without_room:
+            self._signals[self._without_room.pop()].set()
 
     def _claim(self, connection: Connection, klass: str, roads: Roads) -> Claimed:
         """Claim, on the writer's thread. What leaves is in flight before the transaction ends."""
@@ -225,18 +230,15 @@ class Dispatcher:
         now = self._now()
         self._inflight.finish(leaving.queued.seq, _keys(leaving))
         changed = self._traffic.ended(road.gateway.name, answer, now, began_at)
+        self._wake_for_room()
         move = settled(leaving, answer, now, self._chance())
-
-        def work(connection: Connection) -> Followed:
-            settle(connection, leaving, move, now)
-            return self._hearing.answered(connection, leaving, answer, now)
-
-        followed = await self._commit(work)
+        followed = await self._settling.settle(Answered(leaving, answer, move, now))
         self._moved(SENDING, move.state, 1)
         self._hearing.tell(followed)
         if changed is not None:
             await self._hearing.gateway_changed(road.gateway.name, "", *map(str, changed), why=answer.code)
-        self.more()
+        if changed is not None or move.state == QUEUED:
+            self.more()
 
     def _outgoing(self, leaving: Leaving, road: Road) -> Outgoing:
         (queued, go), settings = leaving, road.settings

@@ -15,6 +15,8 @@ _WRITTEN = re.compile(r"[ (]{0,3}\+?[ (]{0,2}[0-9](?:[ ().-]{0,3}[0-9]){3,19}[ )
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _NO_COUNTRY = "001"  # satellites and international services: no hours, and prices of their own
 
+_LONGEST_CODE = 3
+
 
 class Phone(NamedTuple):
     """A number that messages may go to: E.164, and the country it is of (ISO 3166 alpha-2)."""
@@ -39,10 +41,19 @@ def read_phone(text: str, country: str) -> Phone | None:
 @lru_cache(maxsize=REMEMBERED)
 def country_of(e164: str) -> str | None:
     """Tell the country of a number in E.164 (ISO 3166 alpha-2); None where the number does not tell."""
-    from phonenumbers import NumberParseException, parse, region_code_for_number  # noqa: PLC0415  see _handset
+    from phonenumbers import (  # noqa: PLC0415  see _handset
+        COUNTRY_CODE_TO_REGION_CODE,
+        NumberParseException,
+        parse,
+        region_code_for_number,
+    )
 
     if not _E164.fullmatch(e164):
         return None
+    for digits in range(1, _LONGEST_CODE + 1):  # no code begins another, and most have one country: no need to parse
+        regions = COUNTRY_CODE_TO_REGION_CODE.get(int(e164[1 : 1 + digits]), ())
+        if len(regions) == 1 and regions[0] != _NO_COUNTRY:
+            return str(regions[0])
     try:
         region = region_code_for_number(parse(e164))
     except NumberParseException:

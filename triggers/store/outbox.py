@@ -198,41 +198,42 @@ def _begin(connection: sqlite3.Connection, queued: Queued, go: Go, now: int) -> 
         (now, attempt, go.gateway, go.phone, now, go.cost, queued.seq),
     )
     _note(connection, queued.seq, now, QUEUED, SENDING, "", go.gateway, attempt)
-    _pay_for(connection, queued.seq, reserved=-queued.send.cost, spent=go.cost)
+    _pay_of(connection, queued, reserved=-queued.send.cost, spent=go.cost)
 
 
 def end(connection: sqlite3.Connection, queued: Queued, ruling: End, now: int) -> None:
     """End a queued command for a reason: it will not leave."""
     move(connection, queued.seq, QUEUED, ruling.state, now, reason=ruling.reason)
-    _pay_for(connection, queued.seq, reserved=-queued.send.cost, released=queued.send.cost)
+    _pay_of(connection, queued, reserved=-queued.send.cost, released=queued.send.cost)
 
 
 def settle(connection: sqlite3.Connection, leaving: Leaving, settled: Settled, now: int) -> None:
     """Move a command that was being sent to where its gateway's answer puts it."""
-    queued, go = leaving
-    new = settled.state
-    assert new in ARROWS[SENDING], f"no arrow from {SENDING} to {new}"  # noqa: S101  a broken invariant
-    tried = queued.tried + ((go.gateway,) if settled.refused and go.gateway not in queued.tried else ())
-    row = connection.execute(
+    settle_all(connection, [(leaving, settled)], now)
+
+
+def settle_all(connection: sqlite3.Connection, answers: Sequence[tuple[Leaving, Settled]], now: int) -> None:
+    """Move commands that were being sent to where the answers put them."""
+    moves, notes = [], []
+    for (queued, go), settled in answers:
+        new, seq = settled.state, queued.seq
+        assert new in ARROWS[SENDING], f"no arrow from {SENDING} to {new}"  # noqa: S101  a broken invariant
+        tried = queued.tried + ((go.gateway,) if settled.refused and go.gateway not in queued.tried else ())
+        left = (settled.provider_id, settled.not_before, ",".join(tried), settled.ambiguous)
+        moves.append((new, now, settled.reason, *left, seq))
+        notes.append((seq, now, SENDING, new, settled.reason, go.gateway or None, queued.attempts + 1))
+    changed = connection.executemany(
         "UPDATE outbox SET state = ?, moved_at = ?, reason = ?, provider_id = ?, not_before = ?, tried = ?,"
-        f" ambiguous = ambiguous + ? WHERE seq = ? AND state = '{SENDING}' RETURNING gateway, attempts",
-        (
-            new,
-            now,
-            settled.reason,
-            settled.provider_id,
-            settled.not_before,
-            ",".join(tried),
-            settled.ambiguous,
-            queued.seq,
-        ),
-    ).fetchone()
-    assert row is not None, f"the command was not {SENDING}"  # noqa: S101  a broken invariant
-    _note(connection, queued.seq, now, SENDING, new, settled.reason, *row)
-    if not settled.spent:
-        _take_back(connection, leaving, new)
-    elif new == QUEUED:
-        _pay_for(connection, queued.seq, reserved=queued.send.cost)
+        f" ambiguous = ambiguous + ? WHERE seq = ? AND state = '{SENDING}'",
+        moves,
+    ).rowcount
+    assert changed == len(moves), f"a command was not {SENDING}"  # noqa: S101  a broken invariant
+    connection.executemany(_NOTE, notes)
+    for leaving, settled in answers:
+        if not settled.spent:
+            _take_back(connection, leaving, settled.state)
+        elif settled.state == QUEUED:
+            _pay_of(connection, leaving.queued, reserved=leaving.queued.send.cost)
 
 
 def _take_back(connection: sqlite3.Connection, leaving: Leaving, new: str) -> None:
@@ -244,9 +245,9 @@ def _take_back(connection: sqlite3.Connection, leaving: Leaving, new: str) -> No
         (go.cost, gateway, queued.left_at, queued.seq),
     )
     if new == QUEUED:
-        _pay_for(connection, queued.seq, spent=-go.cost, reserved=queued.send.cost)
+        _pay_of(connection, queued, spent=-go.cost, reserved=queued.send.cost)
     else:
-        _pay_for(connection, queued.seq, spent=-go.cost, released=go.cost)
+        _pay_of(connection, queued, spent=-go.cost, released=go.cost)
 
 
 def move(connection: sqlite3.Connection, seq: int, old: str, new: str, now: int, *, reason: str = "") -> None:
@@ -297,11 +298,14 @@ def cancel(
 
 
 def being_sent(connection: sqlite3.Connection) -> list[Leaving]:
-    """List what a killed service was sending: it may have left."""
+    """List what a killed service was sending, as its claims found it, but for the money: it may have left."""
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM outbox WHERE {OPEN} AND state = '{SENDING}' ORDER BY seq"
     ).fetchall()
-    return [Leaving(each, Go(each.gateway or "", each.phone or "", 0, 0)) for each in map(_queued, rows)]
+    return [
+        Leaving(each._replace(attempts=each.attempts - 1), Go(each.gateway or "", each.phone or "", 0, 0))
+        for each in map(_queued, rows)
+    ]
 
 
 def next_due(connection: sqlite3.Connection, klass: str) -> int | None:
@@ -336,6 +340,7 @@ def fates(connection: sqlite3.Connection, customer: str) -> Iterator[tuple[str, 
         yield f"{state}: {reason}" if reason else state, _decoder.decode(body)
 
 
+_NOTE = "INSERT INTO transitions (message, at, old, new, reason, gateway, attempt) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _COLUMNS = "seq, body, phone, attempts, ambiguous, tried, gateway, queued_at, left_at, reason, month"
 
 
@@ -354,10 +359,11 @@ def _note(
     gateway: str | None,
     attempt: int,
 ) -> None:
-    connection.execute(
-        "INSERT INTO transitions (message, at, old, new, reason, gateway, attempt) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (seq, now, old, new, reason, gateway, attempt),
-    )
+    connection.execute(_NOTE, (seq, now, old, new, reason, gateway, attempt))
+
+
+def _pay_of(connection: sqlite3.Connection, queued: Queued, **amounts: int) -> None:
+    _pay(connection, queued.send.rule, queued.month, **amounts)
 
 
 def _pay_for(connection: sqlite3.Connection, seq: int, *, reserved: int = 0, spent: int = 0, released: int = 0) -> None:
