@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from torture import figures
 from torture_checks import Findings
-from torture_lives import AIMS, SHORT, provoke, torture
+from torture_lives import SHORT, torture
+from torture_mistakes import AIMS, provoke
 from torture_points import MUTANTS, POINTS
 
 if TYPE_CHECKING:
@@ -37,4 +38,4 @@ async def test_killed_at_every_step_it_loses_nothing_and_sends_nothing_twice_unw
 @pytest.mark.parametrize("mutant", MUTANTS)
 async def test_a_service_with_a_mistake_in_it_is_found_out(tmp_path: Path, mutant: str) -> None:
     findings = Findings(await provoke(tmp_path, SEED, mutant))
-    assert AIMS[mutant].finds & set(findings.broken), f"seed {SEED}\n{figures(findings)}"
+    assert AIMS[mutant].finds <= set(findings.broken), f"seed {SEED}\n{figures(findings)}"

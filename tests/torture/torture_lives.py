@@ -9,10 +9,10 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from torture_points import AT_RANDOM, HEARING_POINTS, OPT_OUTS, POINTS, RECOVERY_POINTS, SENDING_POINTS
-from torture_reading import open_rows, states, taken_twice
+from torture_reading import open_rows, states
 from torture_senders import Senders
 from torture_shop import direct, people
 from torture_world import World
@@ -65,30 +65,6 @@ class Size:
     breath_s: float
 
 
-class Aim(NamedTuple):
-    """What brings a mistake to light: faults, a point to be killed at, a time of the day; and what must be found."""
-
-    faults: dict[str, float]
-    point: str
-    of_day: int
-    finds: frozenset[str]
-
-
-TWICE = frozenset({"sent twice", "asked again"})
-AIMS = {
-    "requeue after a crash": Aim({}, "send: answered, not settled", 10 * HOUR, TWICE),
-    "a time-out is a failure": Aim({"hung, taken": 0.4}, AT_RANDOM, 10 * HOUR, TWICE),
-    "a 5xx is a failure": Aim({"failed, taken": 0.5}, AT_RANDOM, 10 * HOUR, TWICE),
-    "no last look": Aim(
-        {},
-        "opt-out: before it is answered",
-        21 * HOUR,
-        frozenset({"after opt out", "without consent", "outside the window", "above a cap"}),
-    ),
-}
-PROVOKED, PROVOKED_WITHIN_S = 40, 20.0
-"""So many customers and commands in a life, for a mistake to come to light."""
-
 SHORT = Size(lives=22, commands=30, brought=12, customers=220, passes=10, lives_at_a_daytime=4, breath_s=2.0)
 LONG = Size(lives=140, commands=42, brought=30, customers=1_500, passes=60, lives_at_a_daytime=8, breath_s=6.0)
 
@@ -127,7 +103,7 @@ async def torture(folder: Path, seed: int, size: Size, *, say: bool = False) -> 
     async with World(folder, plan) as world:
         ended = Ended(world, Senders(world, people(size.customers), seed), {})
         world.time.leap(0, DAYTIMES[0][0] - HOUR)
-        await _introduce(ended)
+        await introduce(ended)
         wanted = points(size, chance)
         while wanted and ended.lives < size.lives + MOST_MISSED:
             turn, rest = divmod(ended.lives, size.lives_at_a_daytime)
@@ -146,34 +122,20 @@ async def torture(folder: Path, seed: int, size: Size, *, say: bool = False) -> 
     return ended
 
 
-async def provoke(folder: Path, seed: int, mutant: str) -> Ended:
-    """Run a service with a mistake in it until what it is aimed at is found, or a time is over."""
-    chance = Random(f"mutant {seed}")  # noqa: S311  a seed repeats it
-    aim = AIMS[mutant]
-    async with World(folder, {"seed": seed, "faults": aim.faults, "latency_ms": 40}) as world:
-        ended = Ended(world, Senders(world, people(PROVOKED), seed), {})
-        world.time.leap(0, aim.of_day)
-        await _introduce(ended)
-        queue(ended, PROVOKED, chance, ("left",))
-        await live(ended, aim.point, SHORT, chance, mutant)
-        queue(ended, PROVOKED, chance, ("left",))
-        pid = await world.start(mutant=mutant)
-        with suppress(TimeoutError):
-            await until(
-                lambda: taken_twice(world.truth) or not open_rows(world.db, world.time.now()), PROVOKED_WITHIN_S
-            )
-        os.kill(pid, signal.SIGKILL)
-        await world.ended()
-    return ended
-
-
-async def _introduce(ended: Ended) -> None:
+async def introduce(ended: Ended) -> None:
     """A quiet life, in which the customers are told, and which ends as it should."""
     ended.senders.introduce()
     pid = await ended.world.start()
     await ended.world.listens()
-    await ended.senders.bring(0, asyncio.Event(), opt_outs=False)
+    await bring_the_rest(ended)
     await _stop(ended, pid)
+
+
+async def bring_the_rest(ended: Ended) -> None:
+    """Bring what is not answered yet."""
+    async with asyncio.timeout(DRAIN_S):
+        while ended.senders.waiting:
+            await ended.senders.bring(0, asyncio.Event(), opt_outs=False)
 
 
 def queue(ended: Ended, count: int, chance: Random, rules: tuple[str, ...] = ("left", "left", "wish", "paid")) -> None:
@@ -224,7 +186,7 @@ async def _breathe(ended: Ended, breath_s: float) -> None:
 
 def _most_passes(point: str, size: Size) -> int:
     if point in RECOVERY_POINTS:
-        return 5 if point == RECOVERY_POINTS[0] else 1
+        return 1
     if point.startswith(("send", "settle", "callback")):
         return size.passes
     return size.brought // 5 if point.startswith("event") else 2
@@ -238,14 +200,13 @@ async def _stop(ended: Ended, pid: int) -> None:
 
 async def _finish(ended: Ended, day: int) -> None:
     """Let the gateway work again and everything leave that may, on two days; then let all that is open grow old."""
-    world, senders = ended.world, ended.senders
+    world = ended.world
     await world.plan(faults={})
     for later in range(2):
         world.time.leap(day + later, 10 * HOUR + MINUTE)
         pid = await world.start()
         await world.listens()
-        while senders.waiting:
-            await senders.bring(0, asyncio.Event(), opt_outs=False)
+        await bring_the_rest(ended)
         await until(lambda: not open_rows(world.db, world.time.now()), DRAIN_S)
         await asyncio.sleep(1.0)  # receipts that are told late
         await _stop(ended, pid)

@@ -6,7 +6,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from triggers.dispatch import breaker, claiming, dispatcher, hearing, http, upkeep
+from triggers.dispatch import breaker, claiming, dispatcher, hearing, http, settling, upkeep
 from triggers.dispatch.gateway import TryLater, Unknown
 from triggers.dispatch.gateways import http_answers
 from triggers.dispatch.inflight import InFlight
@@ -95,8 +95,6 @@ def install(killer: Killer) -> None:
 
 
 def _in_dispatcher(killer: Killer) -> None:
-    recovering = [False]
-
     def claimed(_given: Any, got: dispatcher.Claimed) -> None:
         if got.claim.leaving:
             killer.passes("claim: before its commit")
@@ -105,27 +103,22 @@ def _in_dispatcher(killer: Killer) -> None:
         if given[1].leaving:
             killer.passes("claim: after its commit")
 
-    def settled(_given: Any, _got: None) -> None:
-        killer.passes("recovery: in the middle" if recovering[0] else "settle: before its commit")
-
     def moved(given: Any, _got: None) -> None:
         if given[1] == SENDING:
             killer.passes("settle: after its commit")
 
-    def recover(self: dispatcher.Dispatcher, before: Any = dispatcher.Dispatcher.recover) -> Any:
-        recovering[0] = True
-        found = before(self)
-        recovering[0] = False
-        killer.passes("recovery: after its commit")
-        return found
+    def recovered(given: Any, _got: None) -> None:
+        if given[1]:
+            killer.passes("recovery: in the middle")
 
     _after(dispatcher.Dispatcher, "_claim", claimed)
     _after(dispatcher.Dispatcher, "_tell", told)
     _after(dispatcher.Dispatcher, "_outgoing", lambda _given, _got: killer.passes("send: before the first byte"))
-    _after(dispatcher, "settle", settled)
-    _after(dispatcher, "counts", lambda _given, _got: killer.passes("recovery: before its commit"))
+    _after(settling, "settle", lambda _given, _got: killer.passes("settle: before its commit"))
     _after(service.Service, "_moved", moved)
-    dispatcher.Dispatcher.recover = recover  # type: ignore[method-assign]
+    _after(dispatcher, "settle_all", recovered)
+    _after(dispatcher, "counts", lambda _given, _got: killer.passes("recovery: before its commit"))
+    _after(dispatcher.Dispatcher, "recover", lambda _given, _got: killer.passes("recovery: after its commit"))
     _in_client(killer)
 
 
