@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import structlog
 
-from triggers.core.times import HOUR
+from triggers.core.times import HOUR, MINUTE
 from triggers.dispatch.callbacks import callback_url
 from triggers.dispatch.gateway import Outgoing, Template, Unknown
 from triggers.dispatch.promises import CLASSES, settled
 from triggers.dispatch.settling import Answered, Settling
-from triggers.store.outbox import QUEUED, SENDING, being_sent, claim, counts, next_due, settle_all
+from triggers.store.outbox import QUEUED, SENDING, Hold, being_sent, claim, counts, next_due, settle_all
 from triggers.store.receipts import named_early
 
 if TYPE_CHECKING:
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from triggers.dispatch.settings import Delivery
     from triggers.dispatch.traffic import Road, Traffic
     from triggers.store.database import Connection
-    from triggers.store.outbox import Claim, Leaving
+    from triggers.store.outbox import Claim, Leaving, Queued, Ruling
     from triggers.store.writer import Writer
 
 COMMANDS_IN_A_CLAIM: Final = 200
 LONGEST_SLEEP_S: Final = 5.0
 HELD_SLEEP_S: Final = 0.02
+FAULTY_AGAIN: Final = 10 * MINUTE
 SHORTEST_SLEEP_S: Final = 0.002
 """Slots that become free within such a time are filled together."""
 T = TypeVar("T")
@@ -203,12 +204,18 @@ class Dispatcher:
     def _claim(self, connection: Connection, klass: str, roads: Roads) -> Claimed:
         """Claim, on the writer's thread. What leaves is in flight before the transaction ends."""
         now = self._now()
-        found = claim(
-            connection, klass, roads.room, now, lambda queued: self._claiming.rule(connection, queued, roads, now)
-        )
+        found = claim(connection, klass, roads.room, now, lambda queued: self._rule(connection, queued, roads, now))
         for leaving in found.leaving:
             self._inflight.begin(leaving.queued.seq, _keys(leaving))
         return Claimed(found, next_due(connection, klass))
+
+    def _rule(self, connection: Connection, queued: Queued, roads: Roads, now: int) -> Ruling:
+        """Look at a message; one that cannot be looked at waits, and stops nothing but itself."""
+        try:
+            return self._claiming.rule(connection, queued, roads, now)
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError):
+            _log.exception("a message could not be looked at, and waits", command=queued.send.id, rule=queued.send.rule)
+            return Hold(now + FAULTY_AGAIN, "fault")
 
     def _tell(self, found: Claim) -> None:
         if found.leaving:
