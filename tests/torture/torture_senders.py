@@ -76,7 +76,7 @@ class Senders:
                 post = self._next(left, opt_outs=opt_outs)
                 if post is None:
                     return
-                if not await self._brought(post):
+                if not await self.brought(post):
                     await asyncio.sleep(AGAIN_S)
                 elif most:
                     await asyncio.sleep(self._chance.random() * PAUSE_S)
@@ -88,7 +88,7 @@ class Senders:
         """How much is not answered yet."""
         return len(self._open)
 
-    async def _brought(self, post: Post) -> bool:
+    async def brought(self, post: Post) -> bool:
         """Bring something; twice at once where it is told to, as gateways do that wait for an answer too shortly."""
         return any(await asyncio.gather(*(self._post(post) for _ in range(post.times)))) or self._again(post)
 
@@ -126,7 +126,7 @@ class Senders:
         left[0] -= 1
         draw = self._chance.random()
         if draw < (0.5 if opt_outs else 0.08):
-            return self._opt_out()
+            return self.opt_out(self._someone())
         if draw < 0.6:
             return self._shopping()
         return self._message() if draw < 0.75 or not self._orders else self._payment()
@@ -138,8 +138,9 @@ class Senders:
     def _someone(self) -> Person:
         return self._chance.choice(self.recent or self.customers)
 
-    def _opt_out(self) -> Post:
-        person, name = self._someone(), self._name("x")
+    def opt_out(self, person: Person) -> Post:
+        """Have somebody opt out, by an event or by a reply."""
+        name = self._name("x")
         if self._chance.random() < 0.4:
             told = event(name, "customer.unsubscribed", person.id, self._world.time.now())
             return _events([told], stops=person.id)

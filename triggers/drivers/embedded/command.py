@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,10 @@ async def _serve(settings: Settings) -> None:
     from triggers.drivers.embedded.screen import Terminal  # noqa: PLC0415  `run --help` needs none of these
     from triggers.drivers.embedded.service import Service  # noqa: PLC0415
 
-    await Service(settings, Terminal(highlight=False)).serve()
+    service = Service(settings, Terminal(highlight=False))
+    gc.collect()
+    gc.freeze()  # what a start makes stays: to look through it again and again would hold messages up for 50 ms
+    await service.serve()
 
 
 def _option(place: tuple[int | str, ...]) -> str:
