@@ -66,16 +66,18 @@ def _last_answer(story: Story) -> str:
 def receipts_lost(it: Record) -> list[str]:
     """What a gateway told of one of our commands, and was answered, is where the command ended if it took it last."""
     told: dict[str, set[str]] = defaultdict(set)
-    perhaps: dict[str, set[str]] = defaultdict(set)  # it was killed before it could answer
+    perhaps: dict[str, set[str]] = defaultdict(
+        set
+    )  # told of another try, by its id, or to one killed before it answered
     for line in lines_of(it.world.told):
-        last = it.stories[line["command"]].row["gateway"]
-        if line["named"] and f"/{last}/" in line["path"]:
-            fate = {"delivered": "delivered", "failed": "undelivered"}[line["status"]]
-            (told if line["heard"] else perhaps)[line["command"]].add(fate)
+        fate = {"delivered": "delivered", "failed": "undelivered"}[line["status"]]
+        perhaps[line["command"]].add(fate)
+        if line["named"] and line["heard"] and f"/{it.stories[line['command']].row['gateway']}/" in line["path"]:
+            told[line["command"]].add(fate)
     return [
         f"{name} was told to be {fates} and is {each.row['state']}"
         for name, fates in told.items()
-        if (each := it.stories[name]).row["state"] not in fates | perhaps[name]
+        if (each := it.stories[name]).row["state"] not in perhaps[name]
         and each.moves[-1]["old"] != QUEUED  # ended between two tries
         and each.row["state"] != "rejected"  # at a later try
     ]
