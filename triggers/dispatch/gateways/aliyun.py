@@ -16,7 +16,6 @@ import msgspec
 
 from triggers.clock import wall_ms
 from triggers.core.times import MINUTE
-from triggers.dispatch.callbacks import RECEIPTS
 from triggers.dispatch.gateway import Answer, Heard, Receipt, Refused, Rejected, TryLater, Unknown
 from triggers.dispatch.gateway_settings import GatewaySettings, Secret
 from triggers.dispatch.gateways.aliyun_answers import (
@@ -29,7 +28,17 @@ from triggers.dispatch.gateways.aliyun_answers import (
     read_up,
     receipt_of,
 )
-from triggers.dispatch.gateways.cloud import Endpoint, KeyId, SignName, beijing_day, check, each, host_of, plain_number
+from triggers.dispatch.gateways.cloud import (
+    Endpoint,
+    KeyId,
+    Readers,
+    SignName,
+    beijing_day,
+    check,
+    hear,
+    host_of,
+    plain_number,
+)
 from triggers.dispatch.http import HttpClient, Response
 
 if TYPE_CHECKING:
@@ -45,7 +54,7 @@ RECORDS_IN_A_PAGE = 20
 MAX_PAGES = 5
 OVER_MIDNIGHT = 5 * MINUTE
 """A message that left so near to midnight may be in the records of the day beside its own."""
-ANSWER = b'{"code":0,"msg":"ok"}'
+READERS = Readers(read_report, read_up, b'{"code":0,"msg":"ok"}')
 
 
 class AliyunSettings(GatewaySettings):
@@ -112,16 +121,7 @@ class AliyunGateway:
 
     def hear(self, call: Call) -> Heard | Refused:
         """Read an array of receipts (SmsReport) or of replies (SmsUp)."""
-        refused = self.screen(call)
-        if refused is not None:
-            return refused
-        if call.kind == RECEIPTS:
-            receipts = each(self.name, call, read_report)
-            heard = receipts if isinstance(receipts, Refused) else Heard(receipts=receipts)
-        else:
-            replies = each(self.name, call, read_up)
-            heard = replies if isinstance(replies, Refused) else Heard(replies=replies)
-        return heard._replace(answer=ANSWER, content_type="application/json") if isinstance(heard, Heard) else heard
+        return hear(self._settings.secret, self.name, call, READERS)
 
     async def close(self) -> None:
         """Give back the connections."""

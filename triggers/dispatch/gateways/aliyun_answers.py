@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from triggers.dispatch.gateway import Accepted, Answer, Barred, Fate, Receipt, Rejected, Reply, TryLater, Unknown
-from triggers.dispatch.gateways.cloud import MAX_ID, MAX_REPLY, UNREADABLE, beijing_ms, code_of, e164_of
+from triggers.dispatch.gateways.cloud import MAX_ID, MAX_REPLY, UNREADABLE, Words, beijing_ms, code_of, e164_of
 from triggers.dispatch.http import OK_FROM, OK_TO, Response, judge, retry_after
 
 WAITING, FAILED, ARRIVED = 1, 2, 3
@@ -94,6 +94,7 @@ _sent = msgspec.json.Decoder(_Sent)
 _records = msgspec.json.Decoder(_Records, strict=False)
 _report = msgspec.json.Decoder(_Report, strict=False)
 _up = msgspec.json.Decoder(_Up)
+_words = Words(GONE, REFUSED_BY_USER)
 
 
 def read_sent(response: Response) -> Answer:
@@ -128,7 +129,7 @@ def receipt_of(record: Record, command: str, provider_id: str | None, phone: str
         return None
     fate = fates[record.send_status]
     at = beijing_ms(record.receive_date) if fate is not Fate.ON_ITS_WAY else None
-    return _receipt(fate, provider_id, command, phone, record.err_code, at)
+    return _words.receipt(fate, provider_id, command, phone, record.err_code, at)
 
 
 def read_report(part: bytes) -> Receipt | None:
@@ -138,7 +139,9 @@ def read_report(part: bytes) -> Receipt | None:
         return None
     fate = Fate.DELIVERED if said.success else Fate.UNDELIVERED
     command = said.out_id if said.out_id and len(said.out_id) <= MAX_ID else None
-    return _receipt(fate, said.biz_id, command, e164_of(said.phone_number), said.err_code, beijing_ms(said.report_time))
+    return _words.receipt(
+        fate, said.biz_id, command, e164_of(said.phone_number), said.err_code, beijing_ms(said.report_time)
+    )
 
 
 def read_up(part: bytes) -> Reply | None:
@@ -153,22 +156,6 @@ def read_up(part: bytes) -> Reply | None:
         id=str(said.sequence_id)[:MAX_ID] if said.sequence_id is not None else None,
         to=str(said.dest_code)[:MAX_ID] if said.dest_code is not None else None,
         at=beijing_ms(said.send_time),
-    )
-
-
-def _receipt(
-    fate: Fate, provider_id: str | None, command: str | None, phone: str | None, word: str | None, at: int | None
-) -> Receipt:
-    failed = fate is Fate.UNDELIVERED
-    return Receipt(
-        fate=fate,
-        provider_id=provider_id,
-        command=command,
-        phone=phone,
-        code=code_of(word, ""),
-        at=at,
-        invalid_number=failed and word in GONE,
-        blacklisted=failed and word in REFUSED_BY_USER,
     )
 
 

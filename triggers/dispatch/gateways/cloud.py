@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 
 import msgspec
 import structlog
 from pydantic import PlainValidator, StringConstraints, WithJsonSchema
 
 from triggers.dispatch.callbacks import RECEIPTS, REPLIES, is_call
-from triggers.dispatch.gateway import Refused
+from triggers.dispatch.gateway import Fate, Heard, Receipt, Refused, Reply
 from triggers.dispatch.gateways.broken_text import mended
 from triggers.language.findings import Misfit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from pydantic import SecretStr
 
@@ -125,6 +125,56 @@ def parts_of(number: int | None) -> int | None:
 def beijing_day(at: int) -> str:
     """Write the day of an instant (epoch ms) in China: 20260901."""
     return datetime.fromtimestamp(at / 1_000, _BEIJING).strftime("%Y%m%d")
+
+
+class Readers(NamedTuple):
+    """How one cloud's calls are read and answered: each reads one receipt or one reply, or gives None for none."""
+
+    receipt: Callable[[bytes], Receipt | None]
+    reply: Callable[[bytes], Reply | None]
+    answer: bytes
+
+
+class Words(NamedTuple):
+    """A cloud's words for numbers that do not exist, and for people who want no more messages."""
+
+    gone: Collection[str | int]
+    refused: Collection[str | int]
+
+    def receipt(
+        self,
+        fate: Fate,
+        provider_id: str | None,
+        command: str | None,
+        phone: str | None,
+        word: str | int | None,
+        at: int | None = None,
+    ) -> Receipt:
+        """Make a receipt; ``word`` is what the cloud said of it, and tells only of what did not arrive why not."""
+        failed = fate is Fate.UNDELIVERED
+        return Receipt(
+            fate=fate,
+            provider_id=provider_id,
+            command=command,
+            phone=phone,
+            code=code_of(word, ""),
+            at=at,
+            invalid_number=failed and word in self.gone,
+            blacklisted=failed and word in self.refused,
+        )
+
+
+def hear(secret: SecretStr | None, gateway: str, call: Call, readers: Readers) -> Heard | Refused:
+    """Read a call of receipts or of replies that comes to the secret address."""
+    refused = check(secret, gateway, call)
+    if refused is not None:
+        return refused
+    heard = Heard(answer=readers.answer, content_type="application/json")
+    if call.kind == RECEIPTS:
+        receipts = each(gateway, call, readers.receipt)
+        return receipts if isinstance(receipts, Refused) else heard._replace(receipts=receipts)
+    replies = each(gateway, call, readers.reply)
+    return replies if isinstance(replies, Refused) else heard._replace(replies=replies)
 
 
 def check(secret: SecretStr | None, gateway: str, call: Call) -> Refused | None:

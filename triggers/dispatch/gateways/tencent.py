@@ -15,10 +15,9 @@ from pydantic import BeforeValidator, Field
 
 from triggers.clock import wall_ms
 from triggers.core.times import DAY, MINUTE
-from triggers.dispatch.callbacks import RECEIPTS
 from triggers.dispatch.gateway import Answer, Fate, Heard, Receipt, Refused, Rejected, TryLater, Unknown
 from triggers.dispatch.gateway_settings import GatewaySettings, Secret
-from triggers.dispatch.gateways.cloud import Endpoint, KeyId, SignName, check, each, host_of
+from triggers.dispatch.gateways.cloud import Endpoint, KeyId, Readers, SignName, check, hear, host_of
 from triggers.dispatch.gateways.tencent_answers import read_callback, read_reports, read_sent, read_up, receipt_of
 from triggers.dispatch.http import HttpClient, Response
 
@@ -36,7 +35,7 @@ LONGEST_BACK = 7 * DAY
 """The service tells of no more."""
 EARLIER = MINUTE
 """Our clock and theirs may differ."""
-ANSWER = b'{"result":0,"errmsg":"OK"}'
+READERS = Readers(read_callback, read_up, b'{"result":0,"errmsg":"OK"}')
 
 
 def _digits(value: object) -> object:
@@ -133,16 +132,7 @@ class TencentGateway:
 
     def hear(self, call: Call) -> Heard | Refused:
         """Read an array of receipts, or a reply."""
-        refused = self.screen(call)
-        if refused is not None:
-            return refused
-        if call.kind == RECEIPTS:
-            receipts = each(self.name, call, read_callback)
-            heard = receipts if isinstance(receipts, Refused) else Heard(receipts=receipts)
-        else:
-            replies = each(self.name, call, read_up)
-            heard = replies if isinstance(replies, Refused) else Heard(replies=replies)
-        return heard._replace(answer=ANSWER, content_type=CONTENT_TYPE) if isinstance(heard, Heard) else heard
+        return hear(self._settings.secret, self.name, call, READERS)
 
     async def close(self) -> None:
         """Give back the connections."""

@@ -12,6 +12,7 @@ from triggers.dispatch.gateways.cloud import (
     MAX_ID,
     MAX_REPLY,
     UNREADABLE,
+    Words,
     beijing_ms,
     code_of,
     e164_of,
@@ -130,6 +131,7 @@ class _Up(msgspec.Struct):
 _envelope = msgspec.json.Decoder(_Envelope)
 _callback = msgspec.json.Decoder(_Callback)
 _up = msgspec.json.Decoder(_Up, strict=False)
+_words = Words(GONE, REFUSED_BY_USER)
 _FATES = {"SUCCESS": Fate.DELIVERED, "FAIL": Fate.UNDELIVERED}
 
 
@@ -164,7 +166,7 @@ def receipt_of(report: Report, command: str, phone: str) -> Receipt | None:
     if fate is None:
         return None
     at = instant_ms(report.user_receive_time)
-    return _receipt(fate, report.serial_no, command, phone, report.description, at)
+    return _words.receipt(fate, report.serial_no, command, phone, report.description, at)
 
 
 def read_callback(part: bytes) -> Receipt | None:
@@ -174,7 +176,7 @@ def read_callback(part: bytes) -> Receipt | None:
     phone = _phone(said.nationcode, said.mobile)
     if fate is None or not 0 < len(said.sid) <= MAX_ID:
         return None
-    return _receipt(fate, said.sid, None, phone, said.errmsg, beijing_ms(said.user_receive_time))
+    return _words.receipt(fate, said.sid, None, phone, said.errmsg, beijing_ms(said.user_receive_time))
 
 
 def read_up(part: bytes) -> Reply | None:
@@ -201,22 +203,6 @@ def _accepted(status: _Status) -> Accepted:
 
 def _phone(country: str | int, number: str | int) -> str | None:
     return e164_of(f"+{country}{number}")
-
-
-def _receipt(
-    fate: Fate, provider_id: str | None, command: str | None, phone: str | None, word: str | None, at: int | None
-) -> Receipt:
-    failed = fate is Fate.UNDELIVERED
-    return Receipt(
-        fate=fate,
-        provider_id=provider_id,
-        command=command,
-        phone=phone,
-        code=code_of(word, ""),
-        at=at,
-        invalid_number=failed and word in GONE,
-        blacklisted=failed and word in REFUSED_BY_USER,
-    )
 
 
 def _sorted(word: str, response: Response) -> Answer | None:

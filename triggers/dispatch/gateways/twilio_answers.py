@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from triggers.dispatch.gateway import Accepted, Answer, Barred, Fate, Receipt, Rejected, Reply, TryLater, Unknown
-from triggers.dispatch.gateways.cloud import MAX_ID, MAX_REPLY, UNREADABLE, code_of, parts_of
+from triggers.dispatch.gateways.cloud import MAX_ID, MAX_REPLY, UNREADABLE, Words, code_of, parts_of
 from triggers.dispatch.http import Response, judge, retry_after
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class _Fault(msgspec.Struct):
 _CODE = re.compile(r"[0-9]{1,6}", re.ASCII)
 _message = msgspec.json.Decoder(_Message, strict=False)
 _fault = msgspec.json.Decoder(_Fault, strict=False)
+_words = Words(GONE, {UNSUBSCRIBED})
 
 
 def read_sent(response: Response) -> Answer:
@@ -98,7 +99,7 @@ def read_state(response: Response, command: str, provider_id: str) -> Receipt | 
     message = _decode(response) if judge(response) is None else None
     if message is None or message.sid != provider_id or message.status not in FATES:
         return None
-    return _receipt(FATES[message.status], provider_id, command, message.to, message.error_code)
+    return _words.receipt(FATES[message.status], provider_id, command, message.to, message.error_code)
 
 
 def read_receipt(said: Mapping[str, str], command: str | None) -> Receipt | None:
@@ -108,7 +109,7 @@ def read_receipt(said: Mapping[str, str], command: str | None) -> Receipt | None
     code = _CODE.fullmatch(said.get("ErrorCode", ""))
     if fate is None or not 0 < len(number) <= MAX_ID:
         return None
-    return _receipt(fate, number, command, said.get("To"), int(code[0]) if code else None)
+    return _words.receipt(fate, number, command, said.get("To"), int(code[0]) if code else None)
 
 
 def read_reply(said: Mapping[str, str]) -> Reply | None:
@@ -147,16 +148,3 @@ def _sorted(code: int, response: Response) -> Answer | None:
     if code == UNSUBSCRIBED or code in WRONG_NUMBER:
         return Rejected(str(code), blacklisted=code == UNSUBSCRIBED, invalid_number=code in WRONG_NUMBER)
     return None
-
-
-def _receipt(fate: Fate, provider_id: str, command: str | None, phone: str | None, code: int | None) -> Receipt:
-    failed = fate is Fate.UNDELIVERED
-    return Receipt(
-        fate=fate,
-        provider_id=provider_id,
-        command=command,
-        phone=phone,
-        code=code_of(code, ""),
-        invalid_number=failed and code in GONE,
-        blacklisted=failed and code == UNSUBSCRIBED,
-    )
