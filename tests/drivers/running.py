@@ -17,7 +17,10 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parents[2]
 SAMPLE_RULES = ROOT / "rules"
@@ -124,6 +127,14 @@ class Running:
     def alive(self) -> bool:
         """Whether it runs."""
         return self._process.poll() is None
+
+
+def eventually(holds: Callable[[], bool], what: str = "it did not come about", *, within_s: float = 20.0) -> None:
+    """Wait until something holds."""
+    end = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
 
 
 def write_shop_log(folder: Path, *, customers: int, events: int) -> Path:

@@ -7,9 +7,11 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import running
 from running import ROOT, Running, query
 from stub_gateway import stub_settings
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STUB = ROOT / "tests" / "dispatch" / "stub_gateway.py"
-WITHIN_S = 60.0
+eventually = partial(running.eventually, within_s=60.0)
 SHOP = "shop: v1\nname: Test\ntimezone: Asia/Shanghai\nopt_out: ' Reply R'\n"
 WISH = """
 rule: v1
@@ -30,13 +32,6 @@ when: {event: favorite.added, per: product_id}
 wait: 0min
 send: {text: "your wish is here"}
 """
-
-
-def eventually(holds: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + WITHIN_S
-    while not holds():
-        assert time.monotonic() < end, what
-        time.sleep(0.05)
 
 
 def free_port() -> int:

@@ -6,9 +6,11 @@ import json
 import subprocess
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import running
 from kannel import NAME, PASSWORD, SECRET, Kannel, kannel  # noqa: F401  the fixture
 from running import SAMPLE_RULES, Running, query, write_shop_log
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-WITHIN_S = 60.0
+eventually = partial(running.eventually, within_s=60.0)
 DELIVERY = """
 delivery: v1
 public_url: {public_url}
@@ -57,13 +59,6 @@ send: {text: "thank you"}
 """
 
 
-def eventually(holds: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + WITHIN_S
-    while not holds():
-        assert time.monotonic() < end, what
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def serve(tmp_path: Path, kannel: Kannel) -> Iterator[Callable[..., Running]]:  # noqa: F811  the fixture
     """Start the service with Kannel as its gateway."""
@@ -87,9 +82,9 @@ def serve(tmp_path: Path, kannel: Kannel) -> Iterator[Callable[..., Running]]:  
         return running
 
     yield start
-    for running in started:
-        if running.alive:
-            running.kill()
+    for each in started:
+        if each.alive:
+            each.kill()
 
 
 @pytest.fixture

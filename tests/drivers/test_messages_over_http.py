@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from running import ROOT, Running, query
+from running import ROOT, Running, eventually, query
 from stub_gateway import stub_settings
 
 from triggers.dispatch.callbacks import call_url, callback_url
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     Start = Callable[..., Running]
 
-WITHIN_S = 20.0
 PHONE = "+8613800004321"
 CODE, TOKEN, SECRET = "739154", "let-me-in-let-me-in", "of these tests alone"
 SHOP = "shop: v1\nname: Test\ntimezone: Asia/Shanghai\nsignature: '[T] '\nopt_out: ' Reply R'\nsend: {}\n"
@@ -102,13 +101,6 @@ class Shop:
 
     def took(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.truth.read_bytes().splitlines()]
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + WITHIN_S
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from running import SAMPLE_RULES, Running, query, sends_of
+from running import SAMPLE_RULES, Running, eventually, query, sends_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,13 +48,6 @@ def posted(running: Running, *events: dict[str, Any]) -> list[str]:
     status, answer = running.post(json.dumps(events).encode())
     assert status in (200, 422)
     return [each["result"] for each in answer["results"]]
-
-
-def eventually(what: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_an_event_over_http_becomes_a_message_on_the_console_as_time_passes(run: Start, quick_rules: Path) -> None:
