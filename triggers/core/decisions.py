@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
-if TYPE_CHECKING:
-    from triggers.core.customer import Wait
+from triggers.core.customer import Wait  # noqa: TC001  msgspec reads the type where decisions are stored
 
 
 class Reason(StrEnum):
