@@ -36,6 +36,7 @@ COMMANDS: Final = {
         "triggers.drivers.embedded.suppressions_command:group",
         "Keep the list of numbers that get nothing but notices and codes.",
     ),
+    "topics": ("triggers.drivers.kafka.topics_command:command", "Set up a fleet's topics in Kafka."),
 }
 """Every command: where it is, as "module:attribute", and what it does."""
 

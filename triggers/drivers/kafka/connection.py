@@ -1,0 +1,79 @@
+"""Connections to Kafka for the engineers' commands: opened for a piece of work, closed after it, faults put in words."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
+from triggers.errors import ServiceUnusable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from triggers.drivers.kafka.settings import KafkaSettings
+
+
+@asynccontextmanager
+async def administering(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Open a connection to look at topics and to make them. Raises ServiceUnusable."""
+    client = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap)
+    with saying(settings):
+        try:
+            await client.start()
+            yield client
+        finally:
+            await client.close()
+
+
+@asynccontextmanager
+async def reading(settings: KafkaSettings, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+    """Open a consumer without a group, that sees only what is committed. Raises ServiceUnusable."""
+    options = {
+        "isolation_level": "read_committed",
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+    } | options
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap, group_id=None, **options)
+    with saying(settings):
+        try:
+            await consumer.start()
+            yield consumer
+        finally:
+            await consumer.stop()
+
+
+@asynccontextmanager
+async def writing(settings: KafkaSettings, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
+    """Open a producer: what it was acked is in the log once, and in all replicas. Raises ServiceUnusable."""
+    options = {"enable_idempotence": True, "acks": "all"} | options
+    producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap, **options)
+    with saying(settings):
+        try:
+            await producer.start()
+            yield producer
+        finally:
+            await producer.stop()
+
+
+@contextmanager
+def saying(settings: KafkaSettings) -> Iterator[None]:
+    """Put what Kafka refuses into words. Raises ServiceUnusable."""
+    try:
+        yield
+    except KafkaConnectionError as error:
+        raise ServiceUnusable(
+            f"no Kafka answers at {settings.bootstrap}: see that it runs, or name another with --bootstrap"
+            " or TRIGGERS_KAFKA_BOOTSTRAP"
+        ) from error
+    except KafkaError as error:
+        raise ServiceUnusable(f"Kafka at {settings.bootstrap}: {error}") from error
+
+
+def hush() -> None:
+    """Keep the client's own log lines off the screen: a command says itself what went wrong."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

@@ -1,0 +1,177 @@
+"""The set-up of a fleet's topics, which may be repeated: what is missing is made, nothing is ever deleted."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from aiokafka import TopicPartition
+from aiokafka.admin import NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from triggers.drivers.kafka.connection import administering, reading
+from triggers.drivers.kafka.topic_list import IN_SYNC, SAFE_REPLICATION, TIMESTAMPS, Topic, topics
+from triggers.errors import ServiceUnusable
+
+if TYPE_CHECKING:
+    from aiokafka.admin import AIOKafkaAdminClient
+
+    from triggers.drivers.kafka.settings import KafkaSettings
+
+READY_S: Final = 30.0
+"""How long new topics may take to have leaders."""
+
+MADE: Final = "made"
+CHANGED: Final = "changed"
+KEPT: Final = "as it should be"
+
+_SET_FOR_THE_TOPIC: Final = 1  # the source of a configuration, in Kafka's protocol
+
+
+class Change(NamedTuple):
+    """What became of a topic: made, changed or kept, and in ``details`` each configuration that was given a new value."""
+
+    topic: str
+    partitions: int
+    what: str
+    details: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        words = f": {', '.join(self.details)}" if self.details else ""
+        return f"{self.topic}  {self.partitions} partition{'' if self.partitions == 1 else 's'}  {self.what}{words}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A topic as it is: its partitions and their replicas, and what is set for it, beside what holds by default."""
+
+    partitions: int
+    replicas: int
+    led: bool
+    config: dict[str, str] = field(default_factory=dict)
+    own: dict[str, str] = field(default_factory=dict)
+
+
+async def ensure(settings: KafkaSettings) -> list[Change]:
+    """Make the fleet's topics that are missing, and set what differs; tells what was done to each.
+
+    May be repeated, and by several at once. Raises ServiceUnusable where a topic cannot be brought to what it should
+    be, and changes nothing then: where its partitions are too many or too few, or where a log that holds events would
+    get its times from elsewhere.
+    """
+    wanted = topics(settings)
+    async with administering(settings) as admin:
+        found = await _found(admin, wanted)
+        for topic in wanted:
+            await _refuse(settings, topic, found.get(topic.name))
+        made = await _make(admin, settings, [topic for topic in wanted if topic.name not in found])
+        changes = []
+        for topic in wanted:
+            was = found.get(topic.name)
+            if was is None:
+                what = MADE if topic.name in made else KEPT
+                changes.append(Change(topic.name, topic.partitions, what))
+            else:
+                changes.append(Change(topic.name, was.partitions, *await _set(admin, topic, was)))
+        await _wait_for_leaders(admin, wanted)
+    return changes
+
+
+async def timestamps_of(settings: KafkaSettings, name: str) -> str:
+    """Tell where a topic's records get their times from: CreateTime or LogAppendTime. Raises ServiceUnusable."""
+    async with administering(settings) as admin:
+        found = await _found(admin, [Topic(name, 0, {})])
+    if name not in found:
+        raise ServiceUnusable(f"there is no topic {name}; `triggers topics` makes it")
+    return found[name].config[TIMESTAMPS]
+
+
+async def _found(admin: AIOKafkaAdminClient, wanted: list[Topic]) -> dict[str, _Found]:
+    """Look at the topics that there are."""
+    names = {topic.name for topic in wanted}
+    # all are asked for: a broker may make what it is asked for by name
+    listed = {each["topic"]: each["partitions"] for each in await admin.describe_topics() if each["topic"] in names}
+    if not listed:
+        return {}
+    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in listed])
+    found = {}
+    for error, message, _, name, entries in (each for answer in answers for each in answer.resources):
+        _raise(error, message, name)
+        config = {key: value for key, value, *_ in entries}
+        own = {key: value for key, value, _, source, *_ in entries if source == _SET_FOR_THE_TOPIC}
+        parts = listed[name]
+        replicas = min(len(each["replicas"]) for each in parts)
+        found[name] = _Found(len(parts), replicas, all(each["leader"] >= 0 for each in parts), config, own)
+    return found
+
+
+async def _refuse(settings: KafkaSettings, topic: Topic, found: _Found | None) -> None:
+    """Say what cannot be mended by a set-up."""
+    if found is None or not topic.ours:
+        return
+    if found.partitions != topic.partitions:
+        raise ServiceUnusable(
+            f"{topic.name} has {found.partitions} partitions, and {topic.partitions} are asked for: customers stay in"
+            f" their partition, so this cannot be changed; ask for {found.partitions} (--partitions), or begin anew"
+            " under another --prefix"
+        )
+    stamped = topic.config.get(TIMESTAMPS)
+    if stamped is not None and found.config[TIMESTAMPS] != stamped and await _holds_records(settings, topic):
+        raise ServiceUnusable(
+            f"{topic.name} holds events whose times are of {found.config[TIMESTAMPS]}, and {stamped} is asked for:"
+            " real and virtual time do not mix; set --virtual as it was, or begin anew under another --prefix"
+        )
+
+
+async def _holds_records(settings: KafkaSettings, topic: Topic) -> bool:
+    async with reading(settings) as consumer:
+        ends = await consumer.end_offsets([TopicPartition(topic.name, i) for i in range(topic.partitions)])
+    return any(ends.values())
+
+
+async def _make(admin: AIOKafkaAdminClient, settings: KafkaSettings, missing: list[Topic]) -> set[str]:
+    """Make topics; tells which of them nobody else was making at the same time."""
+    if not missing:
+        return set()
+    new = [NewTopic(t.name, t.partitions, settings.replication, topic_configs=t.config) for t in missing]
+    answer = await admin.create_topics(new)
+    made = set()
+    for name, error, message in answer.topic_errors:
+        if error != TopicAlreadyExistsError.errno:
+            _raise(error, message, name)
+            made.add(name)
+    return made
+
+
+async def _set(admin: AIOKafkaAdminClient, topic: Topic, found: _Found) -> tuple[str, tuple[str, ...]]:
+    """Set what differs. The request sets all that a topic has of its own, so that what others have set goes with it."""
+    differing = {key: value for key, value in topic.config.items() if found.config.get(key) != value}
+    if found.replicas < SAFE_REPLICATION:  # made when fewer were asked for: it could not be written to any more
+        differing.pop(IN_SYNC, None)
+    if not differing or not topic.ours:
+        return KEPT, ()
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic.name, found.own | differing)
+    for answer in await admin.alter_configs([resource]):
+        for error, message, *_ in answer.resources:
+            _raise(error, message, topic.name)
+    return CHANGED, tuple(f"{key} {found.config.get(key)} -> {value}" for key, value in sorted(differing.items()))
+
+
+async def _wait_for_leaders(admin: AIOKafkaAdminClient, wanted: list[Topic]) -> None:
+    """Wait until all topics can be written to."""
+    end = asyncio.get_running_loop().time() + READY_S
+    while True:
+        found = await _found(admin, wanted)
+        waiting = [t.name for t in wanted if t.name not in found or not found[t.name].led]
+        if not waiting:
+            return
+        if asyncio.get_running_loop().time() >= end:
+            raise ServiceUnusable(f"{waiting[0]} has partitions without a leader: see that all brokers run")
+        await asyncio.sleep(0.05)
+
+
+def _raise(error: int, message: Any, name: str) -> None:
+    if error:
+        raise ServiceUnusable(f"{name}: {message or for_code(error).__name__}")
