@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from triggers.dispatch.gateway import Gateway, Heard, Hearer
     from triggers.dispatch.settings import Delivery
     from triggers.store.database import Connection
-    from triggers.store.event_log import Entry, EventLog
+    from triggers.store.event_log import Entry, Log
     from triggers.store.writer import Writer
 
 
@@ -81,7 +81,7 @@ def assemble(
     delivery: Delivery,
     writer: Writer,
     reader: Connection,
-    log: EventLog,
+    log: Log,
     rules: Callable[[], Rules],
     ears: Ears,
     *,

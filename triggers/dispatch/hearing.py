@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from triggers.dispatch.inflight import InFlight
     from triggers.dispatch.settings import Delivery
     from triggers.store.database import Connection
-    from triggers.store.event_log import Entry, EventLog
+    from triggers.store.event_log import Entry, Log
     from triggers.store.outbox import Leaving
     from triggers.store.writer import Writer
 
@@ -50,7 +50,7 @@ class Hearing:
     def __init__(
         self,
         writer: Writer,
-        log: EventLog,
+        log: Log,
         inflight: InFlight,
         delivery: Delivery,
         *,

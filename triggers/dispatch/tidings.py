@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from triggers.dispatch.gateway import Heard, Receipt
     from triggers.dispatch.settings import Delivery
     from triggers.store.database import Connection
-    from triggers.store.event_log import Entry, EventLog
+    from triggers.store.event_log import Entry, Log
 
 SOURCE: Final = "triggers.dispatch"
 """The source of the events that delivery brings."""
@@ -48,7 +48,7 @@ class Tidings:
     ``now`` is the wall's time, ``at`` the log's; both epoch ms. ``stopped`` are phones and customers who opted out.
     """
 
-    def __init__(self, gateway: str, delivery: Delivery, log: EventLog, *, now: int, at: int) -> None:
+    def __init__(self, gateway: str, delivery: Delivery, log: Log, *, now: int, at: int) -> None:
         self._gateway = gateway
         self._delivery = delivery
         self._log = log

@@ -13,13 +13,20 @@ _COUNTED = ", ".join(f"'{state}'" for state in COUNTED)
 
 
 def engine_is_behind(connection: sqlite3.Connection, customer: str) -> bool:
-    """Tell whether the log has an event of a customer that the engine has not decided on."""
+    """Tell whether the log has an event of a customer that the engine has not decided on.
+
+    The engine of one machine tells the last event it decided on; a fleet's tells it of each partition of the log, and
+    of the customers for whom that is an earlier one. Of a customer the last event to come is the last in its partition.
+    """
     row = connection.execute(
-        "SELECT (SELECT max(seq) FROM events WHERE customer = ?)"
-        " > coalesce((SELECT CAST(CAST(value AS TEXT) AS INTEGER) FROM progress WHERE key = 'position'), 0)",
+        "SELECT CASE WHEN part IS NULL"
+        " THEN seq > coalesce((SELECT CAST(CAST(value AS TEXT) AS INTEGER) FROM progress WHERE key = 'position'), 0)"
+        " ELSE offset > coalesce((SELECT w.offset FROM waiting w WHERE w.customer = ?1 AND w.part = events.part),"
+        " (SELECT p.position FROM partitions p WHERE p.part = events.part), -1) END"
+        " FROM events WHERE seq = (SELECT max(seq) FROM events WHERE customer = ?1)",
         (customer,),
     ).fetchone()
-    return bool(row[0])
+    return row is not None and bool(row[0])
 
 
 def commercial_since(connection: sqlite3.Connection, customer: str, since: int) -> list[tuple[str, int]]:

@@ -251,4 +251,43 @@ MIGRATIONS: tuple[str, ...] = (
     DROP INDEX outbox_open;
     CREATE INDEX outbox_open ON outbox (state, gateway, moved_at) WHERE state IN ('sending', 'unknown', 'accepted');
     """,
+    """
+    ALTER TABLE events ADD COLUMN part INTEGER;
+    ALTER TABLE events ADD COLUMN offset INTEGER;
+
+    CREATE TABLE identity (
+        database TEXT NOT NULL
+    ) STRICT;
+    INSERT INTO identity (database) VALUES (lower(hex(randomblob(16))));
+
+    CREATE TABLE readings (
+        topic TEXT NOT NULL,
+        part INTEGER NOT NULL,
+        offset INTEGER NOT NULL,
+        clock INTEGER NOT NULL DEFAULT -1,
+        PRIMARY KEY (topic, part)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE partitions (
+        part INTEGER PRIMARY KEY,
+        position INTEGER NOT NULL,
+        clock INTEGER NOT NULL,
+        revision TEXT NOT NULL,
+        worker TEXT NOT NULL,
+        heard_at INTEGER NOT NULL
+    ) STRICT;
+
+    CREATE TABLE waiting (
+        customer TEXT PRIMARY KEY,
+        part INTEGER NOT NULL,
+        offset INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX waiting_of_part ON waiting (part);
+
+    CREATE TABLE message_events (
+        seq INTEGER PRIMARY KEY,
+        customer TEXT NOT NULL,
+        body BLOB NOT NULL
+    ) STRICT;
+    """,
 )
