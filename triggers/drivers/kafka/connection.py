@@ -50,14 +50,25 @@ async def reading(settings: KafkaSettings, **options: Any) -> AsyncIterator[AIOK
 @asynccontextmanager
 async def writing(settings: KafkaSettings, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
     """Open a producer: what it was acked is in the log once, and in all replicas. Raises ServiceUnusable."""
+    with saying(settings):
+        producer = await start_writing(settings, **options)
+        try:
+            yield producer
+        finally:
+            await producer.stop()
+
+
+async def start_writing(settings: KafkaSettings, **options: Any) -> AIOKafkaProducer:
+    """Start a producer that whoever has it stops. Raises ServiceUnusable where Kafka does not answer."""
     options = {"enable_idempotence": True, "acks": "all"} | options
     producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap, **options)
     with saying(settings):
         try:
             await producer.start()
-            yield producer
-        finally:
+        except BaseException:
             await producer.stop()
+            raise
+    return producer
 
 
 @contextmanager
