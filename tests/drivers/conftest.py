@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from kafka_broker import EXISTING, Cluster, needed, unique_prefix
 from running import Running, write_shop_log
 
 from triggers.store.database import Connection, connect_reader, open_database
@@ -58,3 +59,29 @@ def reader(tmp_path: Path, writer: Writer) -> Iterator[Connection]:
     reader = connect_reader(tmp_path / "t.db")
     yield reader
     reader.close()
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One broker for all tests, started when the first one needs it: its address, host:port.
+
+    TRIGGERS_TEST_KAFKA=host:port takes one that runs already.
+    """
+    if EXISTING:
+        yield EXISTING
+        return
+    with Cluster(needed(), tmp_path_factory.mktemp("kafka")) as running:
+        yield running.bootstrap
+
+
+@pytest.fixture
+def prefix() -> str:
+    """What the names of a test's topics, groups and transactions begin with."""
+    return unique_prefix()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three brokers of which a test may kill one; it starts it again."""
+    with Cluster(needed(), tmp_path_factory.mktemp("cluster"), brokers=3) as running:
+        yield running
