@@ -330,3 +330,15 @@ def test_the_bodies_of_a_chunk_are_its_lines_without_braces() -> None:
 )
 def test_a_chunk_of_two_events_has_no_bodies_unless_each_fills_a_line(data: bytes) -> None:
     assert bodies_of(data, 2) is None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [line(id="1") + line(id="2"), b""],
+        [line(id="1") + b"\n" + line(id="2"), b""],
+        [line(id="1") + line(id="2"), line(id="3")[:20], line(id="3")[20:]],
+    ],
+)
+def test_two_events_on_a_line_are_not_taken_for_one_on_each_of_two(lines: list[bytes]) -> None:
+    assert all(isinstance(read, Malformed) for read in decode_many(lines))

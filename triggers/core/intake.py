@@ -83,7 +83,7 @@ def decode(line: bytes, *, far_future_ok: bool = False) -> Event | Malformed:
 def decode_many(lines: Sequence[bytes], *, far_future_ok: bool = False) -> list[Event | Malformed]:
     """Turn lines into as many events or Malformed; fast where all are good."""
     events = decode_chunk(b"\n".join(lines))
-    if events is not None and len(events) == len(lines):
+    if events is not None and len(events) == len(lines) and all(map(_is_braced, lines)):
         return list(events)
     return [decode(line, far_future_ok=far_future_ok) for line in lines]
 
@@ -122,6 +122,15 @@ def bodies_of(data: bytes, number: int) -> list[bytes] | None:
         return None
     bodies = data[1:-2].split(b"}\n{")
     return bodies if len(bodies) == number else None
+
+
+def _is_braced(line: bytes) -> bool:
+    """Tell whether a line is from brace to brace: it then holds an event at least, as "}", "{" are never within one.
+
+    As many events as such lines means one in each; else two on one line and none on the next would be taken for that.
+    """
+    bare = line.strip()
+    return bare[:1] == b"{" and bare[-1:] == b"}"
 
 
 def _has_long_line(data: bytes) -> bool:
