@@ -83,10 +83,15 @@ def check(record: Record) -> Letter | None:
 def events_in(values: Sequence[bytes]) -> list[AnyEvent] | None:
     """Read the values of a chunk at once; None where one of them must be looked at by itself."""
     data = b"\n".join(values)
-    if data.count(b"\n") != len(values) - 1:  # two events in one value, and none in the next, would look well
+    if not (data.startswith(b"{") and data.endswith(b"}") and _single(data, len(values))):
         return None
     events = decode_chunk(data)
     return events if events is not None and len(events) == len(values) else None
+
+
+def _single(data: bytes, number: int) -> bool:
+    """Tell whether each value is one line from brace to brace: two events in one, and none in the next, may not pass."""
+    return data.count(b"\n") == data.count(b"}\n{") == number - 1
 
 
 # The sources
