@@ -8,6 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from triggers.core.customer import Wait  # noqa: TC001  msgspec reads the type where decisions are stored
+from triggers.core.times import NEVER
 
 
 class Reason(StrEnum):
@@ -128,6 +129,7 @@ class Ask(msgspec.Struct, gc=False):
 
     ``reserve`` is false where the customer's own gates hold the message back or it would be withheld: then the owner only
     tells whether the limits are used up, and counts nothing. ``priority`` and ``due`` order questions of one instant (S23).
+    ``again`` is the first instant at which the same wait may ask once more although it was granted; NEVER if it leaves.
     """
 
     customer: str
@@ -140,6 +142,7 @@ class Ask(msgspec.Struct, gc=False):
     cost: int
     reserve: bool
     wave: str | None = None
+    again: int = NEVER
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):

@@ -103,11 +103,18 @@ def _ask(book: Rulebook, customer: Customer, key: str, wait: Wait, rule: Rule, a
     """Ask the rule's owner, telling whether the message would leave if it may."""
     held = gates.holding(book, customer, rule, wait, at)
     reserve = held is None and rule.status == "live" and not _withheld(book, customer, rule)
-    cost = compose(book, customer, rule, wait, at).cost
+    message = compose(book, customer, rule, wait, at)
     wave = wait.slot if rule.waves else None
     command = command_id(customer, wait)
+    again = NEVER
+    if held is not None and held.until is not None:
+        again = min(held.until, wait.expiry)
+    elif message.refused:
+        again = at  # a grant would be given back
     customer.asking = key
-    out.append(Ask(customer.id, wait, rule.id, command, at, rule.priority, wait.due, cost, reserve, wave))
+    out.append(
+        Ask(customer.id, wait, rule.id, command, at, rule.priority, wait.due, message.cost, reserve, wave, again)
+    )
 
 
 def leave(

@@ -10,6 +10,7 @@ import msgspec
 from triggers.core.customer import Customer  # noqa: TC001  msgspec reads the types
 from triggers.core.decisions import Ask, Released, Responded, Send, Verdict  # noqa: TC001  as above
 from triggers.core.events import AnyEvent  # noqa: TC001  as above
+from triggers.core.history import qualified
 
 EVENTS: Final = "events"
 COMMANDS: Final = "commands"
@@ -25,6 +26,8 @@ RULES: Final = "rules"
 
 TICK: Final = b"tick"
 """The value of a record of the log that says only that time has passed; it has no key."""
+MOST_STATE: Final = 4_000_000
+"""A customer's record has at most so many bytes: one with more past forgets the older half of it."""
 OWN: Final = b""
 """The key of a partition's own record among its customers, and of the owner's own among the limits."""
 
@@ -102,9 +105,10 @@ class Asked(msgspec.Struct, tag="ask", frozen=True):
 
 
 class Told(msgspec.Struct, tag="told", frozen=True):
-    """What a step says of shared things: an answered wave, or a grant given back."""
+    """What a step says of shared things at ``at`` (epoch ms): an answered wave, or a grant given back."""
 
     partition: int
+    at: int
     answered: Responded | None = None
     released: Released | None = None
 
@@ -162,7 +166,7 @@ class Place(msgspec.Struct, frozen=True):
     revision: str = ""
 
 
-_WAKE = struct.Struct(">q")
+_FRONT = struct.Struct(">qB")
 _json = msgspec.json.Encoder()
 _msgpack = msgspec.msgpack.Encoder()
 _state = msgspec.msgpack.Decoder(State)
@@ -214,19 +218,43 @@ def decode_answered(value: bytes) -> Answered:
 
 
 def encode_state(state: State, wake: int) -> bytes:
-    """Write a customer's record; ``wake`` (epoch ms) stands in front, so that timers are found without reading more."""
-    return _WAKE.pack(wake) + _msgpack.encode(state)
+    """Write a customer's record; in front stand ``wake`` (epoch ms) and whether they ask, to be found without the rest."""
+    return _FRONT.pack(wake, state.ask is not None) + _msgpack.encode(state)
+
+
+def within_bounds(state: State, wake: int) -> bytes:
+    """Write a customer's record, if need be without the older half of their past, again and again, until it fits."""
+    row = encode_state(state, wake)
+    while len(row) > MOST_STATE and _forget_half(state.customer):
+        row = encode_state(state, wake)
+    return row
+
+
+def _forget_half(customer: Customer) -> bool:
+    """Let go of the older half of the events kept, and of the paid orders; False where there are none."""
+    before = sum(map(len, customer.kept.values())) + len(customer.facts.orders)
+    customer.kept = {kind: events[len(events) // 2 + len(events) % 2 :] for kind, events in customer.kept.items()}
+    customer.seen = [qualified(event) for events in customer.kept.values() for event in events]
+    if customer.facts.orders:
+        latest = sorted(customer.facts.orders.items(), key=lambda order: order[1][0])
+        customer.facts.orders = dict(latest[len(latest) // 2 + len(latest) % 2 :])
+    return before > 0
 
 
 def decode_state(value: bytes) -> State:
     """Read a customer's record."""
-    return _state.decode(memoryview(value)[_WAKE.size :])
+    return _state.decode(memoryview(value)[_FRONT.size :])
 
 
 def wake_of(value: bytes) -> int:
     """Read from a customer's record when its first timer wants to be looked at, epoch ms."""
-    wake: int = _WAKE.unpack_from(value)[0]
+    wake: int = _FRONT.unpack_from(value)[0]
     return wake
+
+
+def is_asking(value: bytes) -> bool:
+    """Read from a customer's record whether they wait for an answer of the limits' owner."""
+    return bool(value[_FRONT.size - 1])
 
 
 def encode_place(place: Place) -> bytes:

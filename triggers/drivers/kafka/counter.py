@@ -1,0 +1,66 @@
+"""The limits' owner at work: the worker that has triggers.asks answers for the whole fleet."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from triggers.drivers.kafka.journal import Batch, Journal
+from triggers.drivers.kafka.limits import Owner
+from triggers.drivers.kafka.records import EVENTS, LIMITS, VERDICTS, decode_question, encode_answered
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from triggers.core.rulebook import Rulebook
+    from triggers.drivers.kafka.letters import Record
+    from triggers.drivers.kafka.settings import KafkaSettings
+
+
+class Counter:
+    """Where questions are answered, while this worker has their topic."""
+
+    def __init__(self, settings: KafkaSettings, book: Rulebook) -> None:
+        self._settings = settings
+        self._book = book
+        self._journal = Journal(settings, "limits", settings.topic(LIMITS), 0)
+        self._owner: Owner | None = None
+        self._lock = asyncio.Lock()
+
+    @property
+    def open(self) -> int:
+        """How many questions wait for an answer here."""
+        return 0 if self._owner is None else self._owner.open
+
+    async def take(self, records: Sequence[Record]) -> None:
+        """Take in questions and answer those that can be. Raises ServiceUnusable where that cannot be written."""
+        async with self._lock:
+            if self._owner is None:
+                self._owner = await self._open()
+            questions = [(each.offset, decode_question(each.value)) for each in records if each.value is not None]
+            answers, rows = self._owner.take(questions)
+            by_partition: dict[int, list[tuple[bytes | None, bytes | None]]] = {}
+            for number, answered in answers:
+                by_partition.setdefault(number, []).append((None, encode_answered(answered)))
+            verdicts, limits = self._settings.topic(VERDICTS), self._settings.topic(LIMITS)
+            batches = [Batch(verdicts, number, each) for number, each in sorted(by_partition.items())]
+            await self._journal.commit([*batches, Batch(limits, 0, rows)])
+
+    async def _open(self) -> Owner:
+        """Shut out the former owner, and go on from what it wrote."""
+        rows = {key: row for key, row in (await self._journal.open()).items() if row is not None}
+        return Owner(self._book, await self._journal.partitions_of(self._settings.topic(EVENTS)), rows)
+
+    async def change(self, book: Rulebook) -> None:
+        """Answer by other rules from here on."""
+        async with self._lock:
+            self._book = book
+            if self._owner is not None:
+                self._owner.adopt(book)
+
+    async def taken(self) -> None:
+        """Let go: another worker may answer from here on."""
+        async with self._lock:
+            self._owner = None
+            await self._journal.close()
+            self._journal = Journal(self._settings, "limits", self._settings.topic(LIMITS), 0)

@@ -1,0 +1,158 @@
+"""A partition that this worker holds: its engine, what it writes each turn, and the lock that keeps turns apart."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from triggers.clock import wall_ms
+from triggers.drivers.kafka.journal import Batch, Journal
+from triggers.drivers.kafka.letters import bury
+from triggers.drivers.kafka.partition import Partition
+from triggers.drivers.kafka.records import (
+    ASKS,
+    COMMANDS,
+    CUSTOMERS,
+    DEAD_LETTERS,
+    DECISIONS,
+    OWN,
+    encode_place,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from triggers.core.rulebook import Rulebook
+    from triggers.drivers.kafka.letters import Record
+    from triggers.drivers.kafka.settings import KafkaSettings
+    from triggers.drivers.kafka.turns import Turn
+    from triggers.drivers.kafka.worker_metrics import WorkerMetrics
+
+QUIET_S = 5.0
+"""How long a partition may go on without writing down that time has passed."""
+
+_log = structlog.get_logger("partition")
+
+
+class Holding:
+    """One partition of the log and its customers. Take it over (``open``) before anything else.
+
+    ``heard_s`` is when its last record came, on the monotonic clock.
+    """
+
+    def __init__(self, settings: KafkaSettings, number: int, worker: str, metrics: WorkerMetrics) -> None:
+        self.number = number
+        self.heard_s = time.monotonic()
+        self._settings = settings
+        self._worker = worker
+        self._metrics = metrics
+        self._journal = Journal(settings, f"events.{number}", settings.topic(CUSTOMERS), number)
+        self._lock = asyncio.Lock()
+        self._partition: Partition | None = None
+        self._written_s = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has been taken over."""
+        return self._partition is not None
+
+    @property
+    def verdicts_from(self) -> int:
+        """The place of the first answer that it has not taken in."""
+        return 0 if self._partition is None else self._partition.place.verdict + 1
+
+    async def open(self, book: Rulebook) -> None:
+        """Take the partition over, and move its customers over to the rules at hand. Raises ServiceUnusable."""
+        async with self._lock:
+            began_s = time.monotonic()
+            before = self._partition
+            found = await self._journal.open()
+            if before is None or found:  # else nobody has written since
+                rows = {} if before is None else before.rows()
+                for key, row in found.items():
+                    if row is None:
+                        rows.pop(key, None)
+                    else:
+                        rows[key] = row
+                self._partition = await asyncio.to_thread(self._made, book, rows)
+            partition = self._partition
+            assert partition is not None  # noqa: S101  it was made just now or before
+            _log.info(
+                "partition taken over",
+                partition=self.number,
+                customers=len(partition),
+                seconds=round(time.monotonic() - began_s, 3),
+            )
+            self._metrics.customers.labels(self.number).set(len(partition))
+            if partition.place.revision != book.revision:
+                await self._work(partition.change(book))
+
+    def _made(self, book: Rulebook, rows: dict[bytes, bytes]) -> Partition:
+        settings = self._settings
+        return Partition(
+            self.number,
+            book,
+            rows,
+            worker=self._worker,
+            virtual=settings.virtual,
+            at_hand=max(1, settings.max_customers_in_memory // settings.partitions),
+        )
+
+    async def take(self, records: Sequence[Record]) -> None:
+        """Decide on records of the log, and write what was decided. Raises ServiceUnusable."""
+        async with self._lock:
+            self.heard_s = time.monotonic()
+            partition = self._partition
+            assert partition is not None, "a partition is taken over first"  # noqa: S101  a broken invariant
+            await self._work(partition.take(records))
+            self._metrics.came_to(self.number, partition.clock, len(partition), partition.waiting)
+
+    async def answer(self, records: Sequence[Record]) -> None:
+        """Go on with the customers whose questions were answered. Raises ServiceUnusable."""
+        async with self._lock:
+            if self._partition is not None:
+                await self._work(self._partition.answer(records))
+
+    async def change(self, book: Rulebook) -> None:
+        """Move the customers over to other rules, between two records. Raises ServiceUnusable."""
+        async with self._lock:
+            if self._partition is not None:
+                await self._work(self._partition.change(book))
+
+    async def rest(self) -> None:
+        """Wait until no turn is under way."""
+        async with self._lock:
+            pass
+
+    async def close(self) -> None:
+        """Let go of it."""
+        async with self._lock:
+            self._partition = None
+            await self._journal.close()
+
+    async def _work(self, turns: Iterator[Turn]) -> None:
+        for turn in turns:
+            if turn.matters or time.monotonic() >= self._written_s + QUIET_S:
+                await self._write(turn)
+                self._written_s = time.monotonic()
+            else:
+                await asyncio.sleep(0)
+
+    async def _write(self, turn: Turn) -> None:
+        settings, number = self._settings, self.number
+        batches = [
+            Batch(settings.topic(CUSTOMERS), number, [*turn.states, (OWN, encode_place(turn.place))]),
+            Batch(settings.topic(COMMANDS), number, turn.commands),
+            Batch(settings.topic(DECISIONS), number, turn.decisions),
+            Batch(settings.topic(ASKS), 0, [(None, question) for question in turn.asks]),
+        ]
+        if turn.letters:
+            buried = [bury(record, letter, wall_ms()) for record, letter in turn.letters]
+            pairs = [(row.key, row.value) for row in buried]
+            batches.append(Batch(settings.topic(DEAD_LETTERS), number, pairs, [row.headers for row in buried]))
+        with self._metrics.turns.time():
+            await self._journal.commit(batch for batch in batches if batch.records)
+        self._metrics.took(turn)

@@ -1,0 +1,161 @@
+"""A partition of a compacted topic that only its owner writes: read whole once the former owner is shut out.
+
+A worker that stood still may not know that its partition is another's by now. So whoever takes one over first begins a
+new epoch of the partition's transactions, which the broker holds against the former owner, and only then reads what that
+one left. All that one turn brings is one transaction: it is there whole, or not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError, ProducerFenced
+
+from triggers.errors import ServiceUnusable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from aiokafka.producer.message_accumulator import BatchBuilder
+    from aiokafka.structs import RecordMetadata
+
+    from triggers.drivers.kafka.settings import KafkaSettings
+
+Headers: TypeAlias = "Sequence[tuple[str, bytes]]"
+
+MOST_BATCH: Final = 900_000
+"""How many bytes of records go into one batch; a larger record goes alone."""
+MOST_RECORD: Final = 8_000_000
+FETCH_BYTES: Final = 8_000_000
+READ_TIMEOUT_MS: Final = 1_000
+TRANSACTION_MS: Final = 60_000
+_OVERHEAD: Final = 80  # bytes that a record may take in a batch beside its key and value
+
+
+class Batch(NamedTuple):
+    """Records for one partition of a topic, in order: key and value; ``headers`` are those of each, if any has some."""
+
+    topic: str
+    partition: int
+    records: Sequence[tuple[bytes | None, bytes | None]]
+    headers: Sequence[Headers] = ()
+
+
+class Journal:
+    """One partition of state: ``open`` it before anything else, ``commit`` each turn.
+
+    ``name`` tells its transactions from all others. ``end`` is the place behind the last record read or written.
+    """
+
+    def __init__(self, settings: KafkaSettings, name: str, topic: str, partition: int) -> None:
+        self.name = f"{settings.app}.{name}"
+        self.topic, self.partition = topic, partition
+        self._bootstrap = settings.bootstrap
+        self._producer: AIOKafkaProducer | None = None
+        self.end = 0
+
+    async def open(self) -> dict[bytes, bytes | None]:
+        """Shut out any other owner, then read the records since the last time; the last one of each key counts.
+
+        Raises ServiceUnusable where the broker cannot be asked.
+        """
+        await self.close()
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            transactional_id=self.name,
+            transaction_timeout_ms=TRANSACTION_MS,
+            max_batch_size=MOST_RECORD,
+            max_request_size=MOST_RECORD + MOST_BATCH,
+            linger_ms=0,
+        )
+        try:
+            await producer.start()
+            self._producer = producer
+            return await self._read()
+        except KafkaError as error:
+            await self.close()
+            raise ServiceUnusable(f"{self.topic} {self.partition} cannot be taken over: {error!r}") from error
+
+    async def _read(self) -> dict[bytes, bytes | None]:
+        place = TopicPartition(self.topic, self.partition)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=FETCH_BYTES,
+            auto_offset_reset="earliest",
+        )
+        found: dict[bytes, bytes | None] = {}
+        await consumer.start()
+        try:
+            consumer.assign([place])
+            end = (await consumer.end_offsets([place]))[place]
+            if self.end < end:
+                consumer.seek(place, self.end)
+            while self.end < end:
+                for records in (await consumer.getmany(timeout_ms=READ_TIMEOUT_MS)).values():
+                    for record in records:
+                        found[record.key] = record.value
+                self.end = await consumer.position(place)
+        finally:
+            await consumer.stop()
+        return found
+
+    async def commit(self, batches: Iterable[Batch]) -> None:
+        """Write records in one transaction. Raises ServiceUnusable if another owner has taken over, or it fails."""
+        producer = self._producer
+        assert producer is not None, "a journal is opened before it is written"  # noqa: S101  an invariant
+        end = self.end
+        try:
+            await producer.begin_transaction()
+            sent = [
+                (batch, builder, await self._send(producer, batch, builder))
+                for batch in batches
+                for builder in _built(producer, batch)
+            ]
+            acks = await asyncio.gather(*(ack for _, _, ack in sent))
+            await producer.commit_transaction()
+        except ProducerFenced as error:
+            raise ServiceUnusable(
+                f"another process has taken over {self.topic} {self.partition}; nothing of this turn was written"
+            ) from error
+        except KafkaError as error:
+            raise ServiceUnusable(f"{self.topic} {self.partition} cannot be written: {error!r}") from error
+        for (batch, builder, _), ack in zip(sent, acks, strict=True):
+            if (batch.topic, batch.partition) == (self.topic, self.partition):
+                end = ack.offset + builder.record_count() + 1  # and the mark of the commit
+        self.end = end
+
+    @staticmethod
+    async def _send(producer: AIOKafkaProducer, batch: Batch, builder: BatchBuilder) -> asyncio.Future[RecordMetadata]:
+        ack: asyncio.Future[RecordMetadata] = await producer.send_batch(builder, batch.topic, partition=batch.partition)
+        return ack
+
+    async def partitions_of(self, topic: str) -> int:
+        """Tell how many partitions a topic has."""
+        assert self._producer is not None, "a journal is opened first"  # noqa: S101  an invariant
+        return len(await self._producer.partitions_for(topic))
+
+    async def close(self) -> None:
+        """Let go of it; the next owner need not wait for anything."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+
+def _built(producer: AIOKafkaProducer, batch: Batch) -> Iterator[BatchBuilder]:
+    """Pack records into batches that a topic takes."""
+    builder, size = producer.create_batch(), 0
+    for number, (key, value) in enumerate(batch.records):
+        more = len(key or b"") + len(value or b"") + _OVERHEAD
+        if size and size + more > MOST_BATCH:
+            yield builder
+            builder, size = producer.create_batch(), 0
+        headers = batch.headers[number] if batch.headers else []
+        if builder.append(timestamp=None, key=key, value=value, headers=headers) is None:
+            raise ServiceUnusable(f"a record of {more} bytes is too large for {batch.topic} {batch.partition}")
+        size += more
+    if size:
+        yield builder

@@ -1,0 +1,328 @@
+"""One partition of the log, decided on: its customers, their timers, and their questions to the limits' owner.
+
+It is a function of the partition's records and of the owner's answers, whoever runs it and in whatever chunks. Customers
+do not know each other but through the shared limits, so each is played by itself: up to its next event, and up to the
+time that the log has come to. A customer who asks the owner waits: what happens to them meanwhile stands in ``behind``
+and is played after the answer, so that the answer might as well have come at once, as it does in a replay.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from triggers.core.customer import Customer
+from triggers.core.engine import advance, answer, handle, reconcile
+from triggers.core.events import Event
+from triggers.core.intake import decode_many, stamp
+from triggers.core.times import NEVER
+from triggers.drivers.kafka.intake import check
+from triggers.drivers.kafka.records import (
+    OWN,
+    TICK,
+    Come,
+    Place,
+    State,
+    decode_answered,
+    decode_place,
+    decode_state,
+    is_asking,
+    wake_of,
+    within_bounds,
+)
+from triggers.drivers.kafka.turns import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from triggers.core.decisions import Decision
+    from triggers.core.events import AnyEvent
+    from triggers.core.rulebook import Rulebook
+    from triggers.drivers.kafka.letters import Record
+
+
+CUSTOMERS_IN_A_TURN = 2_000
+"""How many customers a transaction writes at most where time wakes them; a chunk of the log may touch more."""
+MOST_WAITING = 1_000
+"""How many customers with undecided events a report names; of more it tells the place before the first of them."""
+
+
+class Partition:
+    """The engine of one partition. ``rows`` are its customers' records by key, as triggers.customers has them.
+
+    ``place`` is how far it has come and ``clock`` (epoch ms) the time of its log. Every method that decides gives turns,
+    each of which must be on the broker before the next is asked for; if one cannot be written this object is of no more
+    use. ``virtual`` is true where a message has left by the time of any later event, so that nothing is called back;
+    ``at_hand`` is how many customers are kept decoded.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        book: Rulebook,
+        rows: dict[bytes, bytes],
+        *,
+        worker: str = "",
+        virtual: bool = False,
+        at_hand: int = 20_000,
+    ) -> None:
+        self.number = number
+        self.book = book
+        own = rows.pop(OWN, None)
+        self.place = Place() if own is None else decode_place(own)
+        self.clock = self.place.clock
+        self._rows = rows
+        self._worker = worker
+        self._virtual = virtual
+        self._at_hand = at_hand
+        self._states: dict[bytes, State] = {}
+        self._touched: dict[bytes, None] = {}
+        self._stalled: dict[
+            bytes, tuple[int, int]
+        ] = {}  # who waits for an answer: when and where their held events begin
+        self._wakes = [(wake, key) for key, row in rows.items() if (wake := wake_of(row)) < NEVER]
+        heapify(self._wakes)
+        self._slot = book.next_slot(self.place.opened)
+        self._promised = (-1, -1)
+        self._turn = Turn(virtual=virtual)
+        for key in [key for key, row in rows.items() if is_asking(row)]:
+            self._stall(key, self._state(key))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def rows(self) -> dict[bytes, bytes]:
+        """Give the customers' records as they are after the last turn, without the partition's own."""
+        return self._rows
+
+    @property
+    def waiting(self) -> int:
+        """How many customers wait for an answer of the limits' owner."""
+        return len(self._stalled)
+
+    # The log
+
+    def take(self, records: Sequence[Record]) -> Iterator[Turn]:
+        """Decide on the next records of the partition; those it has decided on before are left out."""
+        fresh = [record for record in records if record.offset > self.place.position]
+        if not fresh:
+            return
+        position = fresh[-1].offset
+        if self.place.opened < 0:
+            self._pass_slots(fresh[0].timestamp - 1)  # nobody was there before
+        events = [record for record in fresh if record.key is not None or record.value != TICK]
+        meanings = decode_many([record.value or b"" for record in events], far_future_ok=True)
+        place = 0
+        for record in fresh:
+            self.clock = max(self.clock, record.timestamp)
+            if record.key is None and record.value == TICK:
+                continue
+            meaning = meanings[place]
+            place += 1
+            if isinstance(meaning, Event) and record.key is not None and record.key == meaning.customer.encode():
+                stamp(meaning, self.clock)
+                self._meet(record.key, record.offset, meaning)  # type: ignore[arg-type]  # one of AnyEvent
+            else:
+                letter = check(record)
+                assert letter is not None, "what is no letter was decoded"  # noqa: S101  a broken invariant
+                self._turn.letters.append((record, letter))
+        yield from self._let_pass(position)
+
+    def _meet(self, key: bytes, position: int, event: AnyEvent) -> None:
+        """Let a customer meet an event that came at the clock's instant."""
+        state = self._state(key)
+        self._touched[key] = None
+        if state.ask is None:
+            self._play(key, state, [(position, event)])
+        else:
+            self._hold(key, state, [(position, event)])
+
+    def _play(self, key: bytes, state: State, events: list[tuple[int, AnyEvent]], *, late: bool = False) -> None:
+        """Let a customer meet events, with the timers before each; those behind a question wait for the answer.
+
+        ``late`` is true after an answer: the others have passed slots meanwhile that this customer has not.
+        """
+        customer = state.customer
+        for number, (_, event) in enumerate(events):
+            now: int = event.received_at  # type: ignore[assignment]  # stamped when it was read
+            out = advance(self.book, customer, now) if late or customer.wake < now or self._slot < now else []
+            if customer.asking is None:
+                handle(self.book, customer, event, now, out)
+                if out:
+                    self._decide(key, state, out, now)
+            else:
+                self._decide(key, state, out, now)
+                self._hold(key, state, events[number:])
+                return
+
+    def _hold(self, key: bytes, state: State, events: list[tuple[int, AnyEvent]]) -> None:
+        """Keep events for when the customer's question is answered."""
+        state.behind = [*state.behind, *events]
+        self._stall(key, state)
+
+    def _stall(self, key: bytes, state: State) -> None:
+        if state.behind:
+            position, event = state.behind[0]
+            self._stalled[key] = (event.received_at, position)  # type: ignore[assignment]  # stamped when it was read
+        else:
+            self._stalled[key] = (NEVER, -1)
+
+    def _decide(self, key: bytes, state: State, out: list[Decision], now: int) -> None:
+        ask = self._turn.take(self.number, self.book, key, state.customer, out, now)
+        if ask is not None:
+            state.ask = ask
+            self._stall(key, state)
+
+    # Time
+
+    def _let_pass(self, position: int) -> Iterator[Turn]:
+        """Let the timers and slots of all instants before the clock act, and end the turn."""
+        for key in list(self._touched):
+            if key not in self._stalled:
+                self._wake(key)
+        if self._slot < self.clock:
+            yield from self._open_slots(position)
+        wakes = self._wakes
+        while wakes and wakes[0][0] < self.clock:
+            wake, key = heappop(wakes)
+            row = self._rows.get(key)
+            if key in self._touched or key in self._stalled or row is None or wake_of(row) != wake:
+                continue  # it was looked at just now, will be after its answer, or was woken before
+            self._wake(key)
+            if len(self._touched) >= CUSTOMERS_IN_A_TURN:
+                yield self._end_turn(position)
+        yield self._end_turn(position, last=True)
+
+    def _open_slots(self, position: int) -> Iterator[Turn]:
+        """Step every customer through the slots before the clock; who waits for an answer passes them after it."""
+        for key in list(self._rows):
+            if key not in self._stalled and key not in self._touched:
+                self._wake(key)
+                if len(self._touched) >= CUSTOMERS_IN_A_TURN:
+                    yield self._end_turn(position)
+        self._pass_slots(self.clock - 1)
+
+    def _pass_slots(self, opened: int) -> None:
+        """Note that every customer who does not wait for an answer has passed the slots up to an instant, epoch ms."""
+        self.place = replace(self.place, opened=opened)
+        self._slot = self.book.next_slot(opened)
+
+    def _wake(self, key: bytes) -> None:
+        """Let a customer's timers act; one for whom nothing happens is not written."""
+        state = self._state(key)
+        customer = state.customer
+        before = customer.wake
+        if before >= self.clock <= self._slot:
+            return
+        out = advance(self.book, customer, self.clock)
+        if out or customer.wake != before:
+            self._touched[key] = None
+            self._decide(key, state, out, self.clock)
+
+    # Answers
+
+    def answer(self, records: Sequence[Record]) -> Iterator[Turn]:
+        """Go on with the customers whose questions were answered."""
+        for record in records:
+            if record.offset <= self.place.verdict or record.value is None:
+                continue
+            told = decode_answered(record.value)
+            self.place = replace(self.place, answers=told.number, verdict=record.offset)
+            key = told.customer.encode()
+            if key in self._rows and (state := self._state(key)).ask is not None and state.ask.command == told.command:
+                self._go_on(key, state, answer(self.book, state.customer, state.ask, told.verdict))
+        yield from self._let_pass(self.place.position)
+
+    def _go_on(self, key: bytes, state: State, out: list[Decision]) -> None:
+        """Take an answered question's outcome, then play what happened since."""
+        assert state.ask is not None  # noqa: S101  an invariant: it was answered
+        self._touched[key] = None
+        del self._stalled[key]
+        at, state.ask = state.ask.at, None
+        behind, state.behind = state.behind, []
+        self._decide(key, state, out, at)
+        asking = self._stalled  # the answer may have brought another question
+        if key in asking:
+            self._hold(key, state, behind)
+        else:
+            self._play(key, state, behind, late=True)
+        if key not in asking:
+            self._decide(key, state, advance(self.book, state.customer, self.clock), self.clock)
+
+    # Rules
+
+    def change(self, book: Rulebook) -> Iterator[Turn]:
+        """Move all customers over to an edited set of rules at the clock's instant, between two records.
+
+        The place goes on naming the old set until the last customer has been moved, so a crash in between begins anew.
+        """
+        self.book = book
+        if self.clock >= 0:
+            for key in list(self._rows):
+                state = self._state(key)
+                self._touched[key] = None
+                self._decide(key, state, reconcile(book, state.customer, self.clock), self.clock)
+                if len(self._touched) >= CUSTOMERS_IN_A_TURN:
+                    yield self._end_turn(self.place.position)
+            self._pass_slots(max(self.place.opened, self.clock - 1))
+        self.place = replace(self.place, revision=book.revision)
+        self._turn.must = True
+        yield self._end_turn(self.place.position, last=True)
+
+    # Customers and turns
+
+    def _state(self, key: bytes) -> State:
+        """Find a customer, or make them known now."""
+        state = self._states.get(key)
+        if state is None:
+            row = self._rows.get(key)
+            if row is None:
+                state = State(Customer(id=key.decode(), opened=self.clock - 1))
+            else:
+                state = decode_state(row)
+                if state.ask is None:
+                    state.customer.opened = max(state.customer.opened, self.place.opened)
+            self._states[key] = state
+        return state
+
+    def _end_turn(self, position: int, *, last: bool = False) -> Turn:
+        """Give what was decided, to be written before anything else; the ``last`` turn of a chunk says how far it goes."""
+        turn, self._turn = self._turn, Turn(virtual=self._virtual)
+        for key in self._touched:
+            state = self._states.pop(key)
+            self._states[key] = state  # the last one touched is the last to be let go
+            turn.states.append((key, self._keep(key, state)))
+        self._touched = {}
+        for key in list(islice(self._states, max(0, len(self._states) - self._at_hand))):
+            del self._states[key]
+        if last:
+            self._say_how_far(turn, position)
+        self.place = turn.place = replace(self.place, position=position, clock=self.clock)
+        return turn
+
+    def _keep(self, key: bytes, state: State) -> bytes:
+        wake, before = state.customer.wake, self._rows.get(key)
+        row = within_bounds(state, wake)
+        if wake < NEVER and (before is None or wake_of(before) != wake):
+            heappush(self._wakes, (wake, key))
+        self._rows[key] = row
+        return row
+
+    def _say_how_far(self, turn: Turn, position: int) -> None:
+        if self.book.shares:
+            held = min((since for since, _ in self._stalled.values()), default=NEVER)
+            promise = (min(self.clock, held), self.place.answers)
+            if promise != self._promised:
+                self._promised = promise
+                turn.promise(self.number, *promise)
+        if turn.matters:
+            turn.report(self._come(position))
+
+    def _come(self, position: int) -> Come:
+        waiting = {key.decode(): begin - 1 for key, (_, begin) in self._stalled.items() if begin >= 0}
+        if len(waiting) > MOST_WAITING:
+            position, waiting = min(waiting.values()), {}
+        return Come(self.number, position, self.clock, self.book.revision, self._worker, waiting)
