@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from triggers.dispatch.gateway import Hears
-    from triggers.web.engine import Engine
+    from triggers.web.engine import Called
     from triggers.web.entrance import Entrance
 
 MOST_BODY: Final = 1_000_000
@@ -32,7 +32,7 @@ _log = structlog.get_logger("web")
 class Callbacks:
     """The routes for calls. ``clock`` tells seconds that only go forward."""
 
-    def __init__(self, engine: Engine, entrance: Entrance, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, engine: Called, entrance: Entrance, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
         self._entrance = entrance
         self._clock = clock

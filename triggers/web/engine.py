@@ -1,4 +1,4 @@
-"""What the HTTP face needs of the service behind it."""
+"""What the HTTP face needs of the service behind it, by what the service does."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from triggers.store.messages import Message
 
 
-class Engine(Protocol):
-    """A service, as seen from outside."""
+class Busy(Protocol):
+    """A service that may have too much to do."""
 
     @property
     def busy(self) -> bool:
         """Whether more is waiting to be written than should be."""
         ...
+
+
+class Intake(Protocol):
+    """A service that takes events."""
 
     def ingest(self, arrivals: Sequence[Arrival]) -> Future[list[Entry]]:
         """Log what came in; the answer comes when it is on the disk."""
@@ -30,6 +34,10 @@ class Engine(Protocol):
         """Wait until nothing commercial leaves any more to the customers who opted out in what came in."""
         ...
 
+
+class Post(Protocol):
+    """A service that takes messages which no rule sends."""
+
     async def post(self, key: str, wanted: Wanted) -> Answered:
         """Queue a message that no rule sends, once by its key; returns when it is on the disk."""
         ...
@@ -37,6 +45,10 @@ class Engine(Protocol):
     def message(self, command: str) -> Message | None:
         """Tell what became of a message so far; None: there is none with this id."""
         ...
+
+
+class Called(Protocol):
+    """A service that gateways call back."""
 
     @property
     def public_url(self) -> str | None:
@@ -50,6 +62,10 @@ class Engine(Protocol):
     async def heard(self, gateway: str, heard: Heard) -> None:
         """Store what a gateway told; returns when it is on the disk and every opt-out in it holds."""
         ...
+
+
+class Engine(Busy, Intake, Post, Called, Protocol):
+    """A whole service, as seen from outside."""
 
     def health(self) -> dict[str, Any]:
         """Tell how the service is; ``status`` is "ok" or what is wrong."""

@@ -12,7 +12,7 @@ from aiohttp import web
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from triggers.web.engine import Engine
+    from triggers.web.engine import Busy
 
 RETRY_AFTER_S: Final = 1
 READ_TIMEOUT_S: Final = 30.0
@@ -23,7 +23,7 @@ BEARER: Final = "Bearer "
 class Entrance:
     """Guards the routes of a service. ``token`` None: nobody is asked for one."""
 
-    def __init__(self, engine: Engine, token: str | None, read_timeout_s: float) -> None:
+    def __init__(self, engine: Busy, token: str | None, read_timeout_s: float) -> None:
         self._engine = engine
         self._token = token
         self._read_timeout_s = read_timeout_s

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from triggers.store.messages import Message, Move
-    from triggers.web.engine import Engine
+    from triggers.web.engine import Post
     from triggers.web.entrance import Entrance
 
 KEY_HEADER: Final = "Idempotency-Key"
@@ -53,7 +53,7 @@ class MessageBody(Part):
 class Messages:
     """The routes for messages."""
 
-    def __init__(self, engine: Engine, entrance: Entrance) -> None:
+    def __init__(self, engine: Post, entrance: Entrance) -> None:
         self._engine = engine
         self._entrance = entrance
 
