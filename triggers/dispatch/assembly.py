@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
     from typing import Any
 
+    from triggers.core.decisions import Send
     from triggers.dispatch.gateway import Gateway, Heard, Hearer
     from triggers.dispatch.settings import Delivery
     from triggers.store.database import Connection
@@ -88,8 +89,9 @@ def assemble(
     now: Callable[[], int],
     engine_now: Callable[[], int],
     virtual: bool = False,
+    doubts: Callable[[Send, int], str] | None = None,
 ) -> Dispatch:
-    """Make a dispatcher, with a ``reader`` of its own; for ``virtual`` see ``Claiming``.
+    """Make a dispatcher, with a ``reader`` of its own; for ``virtual`` and ``doubts`` see ``Claiming``.
 
     ``now`` is the wall's time, ``engine_now`` the log's, both epoch ms.
     """
@@ -105,7 +107,7 @@ def assemble(
     hearing = Hearing(
         writer, log, inflight, delivery, now=now, engine_now=engine_now, moved=ears.moved, entered=ears.entered
     )
-    claiming = Claiming(delivery, rules, hours, virtual=virtual)
+    claiming = Claiming(delivery, rules, hours, virtual=virtual, doubts=doubts)
     dispatcher = Dispatcher(
         writer,
         delivery,

@@ -34,6 +34,7 @@ LAST_MINUTE = MINUTE
 """Nothing leaves so shortly before its window shuts, in ms: it would arrive outside."""
 ENGINE_LAG = 100
 """A customer whose events are not decided yet is looked at again after so many ms."""
+DOUBT_AGAIN = 1_000
 LOOK_AGAIN = 60_000
 NO_GATEWAY_AGAIN = 1_000
 LONGEST_CAP = 400 * DAY
@@ -85,7 +86,8 @@ class Claiming:
     """Rules on messages. ``rules`` gives those at hand; ``hours`` the outer hours of a country.
 
     ``virtual`` is true where the messages' own time is not the wall's: then nothing is late, shut or capped, since the
-    engine decided that in its own time.
+    engine decided that in its own time. ``doubts`` tells, at an instant (epoch ms), why it is not sure what is known of a
+    message; empty where it is.
     """
 
     def __init__(
@@ -95,15 +97,19 @@ class Claiming:
         hours: Callable[[str], Hours],
         *,
         virtual: bool = False,
+        doubts: Callable[[Send, int], str] | None = None,
     ) -> None:
         self._delivery = delivery
         self._rules = rules
         self._hours = hours
         self._virtual = virtual
+        self._doubts = doubts
 
     def rule(self, connection: Connection, queued: Queued, roads: Roads, now: int) -> Ruling:
         """Say whether a message may leave now; ``now`` epoch ms. Takes its permit from ``roads`` if so."""
         look = _Look(connection, queued, self._rules(), now)
+        if self._doubts is not None and (why := self._doubts(look.send, now)):
+            return Hold(now + DOUBT_AGAIN, why)
         if not self._virtual:
             for gate in (self._behind, self._late):
                 if (ruling := gate(look)) is not None:
