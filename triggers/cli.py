@@ -9,7 +9,7 @@ import errno
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
@@ -36,12 +36,18 @@ COMMANDS: Final = {
         "triggers.drivers.embedded.suppressions_command:group",
         "Keep the list of numbers that get nothing but notices and codes.",
     ),
+    "worker": ("triggers.drivers.kafka.worker_command:command", "Run a worker of a fleet on Kafka."),
+    "load": ("triggers.drivers.kafka.load_command:command", "Write a recorded log to a fleet's log."),
+    "export": ("triggers.drivers.kafka.export_command:command", "Write a fleet's log to a file."),
     "topics": ("triggers.drivers.kafka.topics_command:command", "Set up a fleet's topics in Kafka."),
 }
 """Every command: where it is, as "module:attribute", and what it does."""
 
 ADDED: Final = {"rules": ("triggers.drivers.embedded.resume_command:resume",)}
 """Commands of a group that work on the service's database, which the group itself must not know."""
+
+FETCHED: Final = {"kafka://": "triggers.drivers.kafka.fetching:fetch"}
+"""What a recorded log may be named by that is no file, and who fetches it, which a replay must not know."""
 
 
 class LazyGroup(click.Group):
@@ -55,19 +61,23 @@ class LazyGroup(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command: object = getattr(import_module(module), attribute)
+        command: object = _found(COMMANDS[cmd_name][0])
         assert isinstance(command, click.Command)  # noqa: S101  an invariant of COMMANDS
         for place in ADDED.get(cmd_name, ()):
-            module, _, attribute = place.partition(":")
             assert isinstance(command, click.Group)  # noqa: S101  an invariant of ADDED
-            command.add_command(getattr(import_module(module), attribute))
+            command.add_command(_found(place))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the list of commands without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
+
+
+def _found(place: str) -> Any:
+    """Import what a "module:attribute" names."""
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -5,6 +5,7 @@ TriggersError
 ├── InputUnusable      a log, a file or an argument cannot be used
 ├── OutputUnusable     what was to be written cannot be (disk full, no permission)
 └── ServiceUnusable    the service cannot start or go on (port in use, database locked by another)
+    └── PartitionLost  a worker was shut out of a partition: another one has taken it over
 
 What is expected is a value, not an error: a finding in a rule file, a line that is not an event, a wait that ends.
 """
@@ -28,3 +29,7 @@ class OutputUnusable(TriggersError):  # noqa: N818
 
 class ServiceUnusable(TriggersError):  # noqa: N818
     """The service cannot start or go on."""
+
+
+class PartitionLost(ServiceUnusable):
+    """A worker was shut out of a partition: another one has taken it over."""

@@ -1,41 +1,17 @@
-"""Loads the rules of a service at start: what is wrong is told and left out; each rule counts since first seen."""
+"""Makes the rulebook of the embedded service, whose database knows since when rules count and which are paused."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import structlog
-
-from triggers.core.rulebook import Rulebook
-from triggers.errors import RulesUnusable
-from triggers.language import load
+from triggers.drivers.rules import rulebook
 from triggers.store.claims import pauses
 from triggers.store.progress import Register, enrol
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from triggers.core.rulebook import Rulebook
     from triggers.language import Loaded
     from triggers.store.writer import Writer
-
-_log = structlog.get_logger("rules")
-
-
-def load_rules(folder: Path) -> Loaded:
-    """Load a folder, logging each finding. Raises RulesUnusable where nothing of it can be used."""
-    loaded = load(folder)
-    for finding in loaded.findings:
-        (_log.error if finding.severity == "error" else _log.warning)(str(finding))
-    if loaded.shop is None:
-        wrong = next((str(finding) for finding in loaded.errors), "_shop.yaml is missing")
-        raise RulesUnusable(f"the rules in {folder} cannot be used: {wrong}")
-    if not loaded.rules:
-        wrong = next((f": {finding}" for finding in loaded.errors), "")
-        raise RulesUnusable(f"no rule in {folder} can be used{wrong}")
-    if not loaded.shop.opt_out.strip() and any(rule.klass != "notice" for rule in loaded.rules):
-        _log.warning("without an opt_out in _shop.yaml only notices leave", rules=str(folder))
-    return loaded
 
 
 def rulebook_of(
@@ -44,26 +20,9 @@ def rulebook_of(
     """Make the rulebook of a service.
 
     A rule counts since it was first seen in this database, ``first`` for those that a new one begins with (S31); one
-    that is not there any more is set aside (S36). One that was
-    paused for its numbers is paused (S30).
+    that is not there any more is set aside (S36). One that was paused for its numbers is paused (S30).
     """
-    assert loaded.shop is not None, "load_rules saw to it"  # noqa: S101  an invariant
     ids = [rule.id for rule in loaded.rules]
     register: Register = writer.submit(lambda connection: enrol(connection, ids, now, first)).result()
     paused = {each.rule for each in writer.submit(pauses).result() if each.resumed_at is None}
-    return Rulebook(
-        [
-            replace(
-                rule,
-                since=register.since[rule.id],
-                status="paused" if rule.id in paused and rule.status == "live" else rule.status,
-            )
-            for rule in loaded.rules
-        ],
-        loaded.shop,
-        revision=loaded.revision,
-        removed=register.removed,
-        keep_all=True,
-        settle=settle,
-        recalls=recalls,
-    )
+    return rulebook(loaded, register, settle=settle, recalls=recalls, paused=paused)

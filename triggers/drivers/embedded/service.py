@@ -24,9 +24,10 @@ from triggers.dispatch.settings import load_delivery, on_the_console
 from triggers.dispatch.terms import rules_of
 from triggers.drivers.embedded.driver import Driver, Outcome
 from triggers.drivers.embedded.feed import Feed, first_moment
-from triggers.drivers.embedded.rules import load_rules, rulebook_of
+from triggers.drivers.embedded.rules import rulebook_of
 from triggers.drivers.embedded.screen import REFRESH_S, SUMMARY_EVERY_S, Screen
 from triggers.drivers.embedded.shelf import Limit
+from triggers.drivers.rules import load_rules
 from triggers.errors import InputUnusable, OutputUnusable, ServiceUnusable, TriggersError
 from triggers.metrics import Metrics
 from triggers.store.database import Lock, connect_reader, open_database, saying

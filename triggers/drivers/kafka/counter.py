@@ -32,11 +32,10 @@ class Counter:
         """How many questions wait for an answer here."""
         return 0 if self._owner is None else self._owner.open
 
-    async def take(self, records: Sequence[Record]) -> None:
+    async def take(self, _partition: int, records: Sequence[Record]) -> None:
         """Take in questions and answer those that can be. Raises ServiceUnusable where that cannot be written."""
         async with self._lock:
-            if self._owner is None:
-                self._owner = await self._open()
+            assert self._owner is not None, "it is taken over first"  # noqa: S101  a broken invariant
             questions = [(each.offset, decode_question(each.value)) for each in records if each.value is not None]
             answers, rows = self._owner.take(questions)
             by_partition: dict[int, list[tuple[bytes | None, bytes | None]]] = {}
@@ -46,10 +45,12 @@ class Counter:
             batches = [Batch(verdicts, number, each) for number, each in sorted(by_partition.items())]
             await self._journal.commit([*batches, Batch(limits, 0, rows)])
 
-    async def _open(self) -> Owner:
-        """Shut out the former owner, and go on from what it wrote."""
-        rows = {key: row for key, row in (await self._journal.open()).items() if row is not None}
-        return Owner(self._book, await self._journal.partitions_of(self._settings.topic(EVENTS)), rows)
+    async def gained(self, _partition: int) -> None:
+        """Shut out the former owner, and go on from what it wrote. Raises ServiceUnusable."""
+        async with self._lock:
+            rows = {key: row for key, row in (await self._journal.open()).items() if row is not None}
+            partitions = await self._journal.partitions_of(self._settings.topic(EVENTS))
+            self._owner = Owner(self._book, partitions, rows)
 
     async def change(self, book: Rulebook) -> None:
         """Answer by other rules from here on."""
@@ -58,7 +59,7 @@ class Counter:
             if self._owner is not None:
                 self._owner.adopt(book)
 
-    async def taken(self) -> None:
+    async def lost(self, _partition: int) -> None:
         """Let go: another worker may answer from here on."""
         async with self._lock:
             self._owner = None

@@ -10,13 +10,15 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from triggers.drivers.kafka.holding import Holding
 from triggers.drivers.kafka.records import EVENTS, TICK, VERDICTS
+from triggers.errors import PartitionLost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Sequence
 
     from triggers.core.rulebook import Rulebook
     from triggers.drivers.kafka.letters import Record
@@ -28,8 +30,11 @@ TICKS_AN_INTERVAL: Final = 4
 """How often in an interval the partitions are looked at for one that has been quiet for so long."""
 
 
+_log = structlog.get_logger("worker")
+
+
 class Crew:
-    """The partitions of the log that this worker has. Runs on the event loop; ``failed`` ends the worker."""
+    """The partitions of the log that this worker has. Runs on the event loop."""
 
     def __init__(
         self,
@@ -37,76 +42,44 @@ class Crew:
         book: Rulebook,
         worker: str,
         metrics: WorkerMetrics,
-        *,
-        failed: Callable[[BaseException], None],
     ) -> None:
         self._settings = settings
         self.book = book
         self._worker = worker
         self._metrics = metrics
-        self._failed = failed
         self._holdings: dict[int, Holding] = {}
-        self._opening: dict[int, asyncio.Task[None]] = {}
-        self._resting: set[int] = set()
-        self._verdicts: AIOKafkaConsumer | None = None
         self._reassign = asyncio.Event()
+
+    @property
+    def partitions(self) -> list[int]:
+        """The partitions that have been taken over."""
+        return sorted(number for number, holding in self._holdings.items() if holding.ready)
 
     @property
     def ready(self) -> bool:
         """Whether every partition that was given to this worker has been taken over."""
-        return all(task.done() for task in self._opening.values())
-
-    @property
-    def partitions(self) -> list[int]:
-        """The partitions that are being worked on."""
-        return sorted(number for number, task in self._opening.items() if task.done() and number not in self._resting)
+        return all(holding.ready for holding in self._holdings.values())
 
     # Given and taken away
 
-    async def given(self, numbers: Collection[int]) -> None:
-        """Take over the partitions that this worker has now; those it has no more are let go."""
-        wanted = set(numbers)
-        for number in sorted(set(self._holdings) - wanted):
-            await self._holdings.pop(number).close()
-            self._metrics.lost(number)
-        self._resting.clear()
-        for number in sorted(wanted):
-            holding = self._holdings.get(number)
-            if holding is None:
-                holding = self._holdings[number] = Holding(self._settings, number, self._worker, self._metrics)
-            self._opening[number] = asyncio.create_task(self._open(holding))
-
-    async def taken(self, numbers: Collection[int]) -> None:
-        """Come to rest with partitions that another worker may get: nothing of theirs is decided after this returns."""
-        self._resting |= set(numbers)
-        for number in numbers:
-            task = self._opening.pop(number, None)
-            if task is not None:
-                await asyncio.wait([task])
-            if number in self._holdings:
-                await self._holdings[number].rest()
-        self._reassign.set()
-
-    async def _open(self, holding: Holding) -> None:
-        try:
-            await holding.open(self.book)
-        except BaseException as error:
-            self._failed(error)
-            raise
+    async def gained(self, number: int) -> None:
+        """Take a partition over. Raises ServiceUnusable."""
+        holding = self._holdings[number] = Holding(self._settings, number, self._worker, self._metrics)
+        await holding.open(self.book)
         self._metrics.owned.set(len(self.partitions))
         self._reassign.set()
 
-    async def close(self) -> None:
-        """Let go of all partitions, so that others need not wait for a time-out."""
-        await self.taken(list(self._holdings))
-        for number in list(self._holdings):
-            await self._holdings.pop(number).close()
+    async def lost(self, number: int) -> None:
+        """Let a partition go: another worker has it, or may have had it."""
+        await self._holdings.pop(number).close()
+        self._metrics.lost(number)
+        self._metrics.owned.set(len(self.partitions))
+        self._reassign.set()
 
     # Work
 
     async def take(self, number: int, records: Sequence[Record]) -> None:
         """Decide on records of a partition's log. Raises ServiceUnusable where that cannot be written."""
-        await self._opening[number]
         await self._holdings[number].take(records)
 
     async def change(self, book: Rulebook) -> None:
@@ -141,10 +114,20 @@ class Crew:
                     await self._reassign.wait()
                     continue
                 for place, records in (await consumer.getmany(timeout_ms=READ_TIMEOUT_MS)).items():
-                    if place.partition in self.partitions:
-                        await self._holdings[place.partition].answer(records)
+                    await self._answer(place.partition, records)
         finally:
             await consumer.stop()
+
+    async def _answer(self, number: int, records: Sequence[Record]) -> None:
+        """Bring a partition its answers; one that another worker has taken over meanwhile is left to that."""
+        holding = self._holdings.get(number)
+        if holding is None or not holding.ready:
+            return
+        try:
+            await holding.answer(records)
+        except PartitionLost as error:
+            _log.warning("an answer came for a partition of another worker", partition=number, error=str(error))
+            await holding.close()  # if it is ours all the same, its next record ends the worker
 
     def _seek(self, consumer: AIOKafkaConsumer) -> None:
         topic, numbers = self._settings.topic(VERDICTS), self.partitions

@@ -68,18 +68,9 @@ class Holding:
         """Take the partition over, and move its customers over to the rules at hand. Raises ServiceUnusable."""
         async with self._lock:
             began_s = time.monotonic()
-            before = self._partition
             found = await self._journal.open()
-            if before is None or found:  # else nobody has written since
-                rows = {} if before is None else before.rows()
-                for key, row in found.items():
-                    if row is None:
-                        rows.pop(key, None)
-                    else:
-                        rows[key] = row
-                self._partition = await asyncio.to_thread(self._made, book, rows)
-            partition = self._partition
-            assert partition is not None  # noqa: S101  it was made just now or before
+            rows = {key: row for key, row in found.items() if row is not None}
+            partition = self._partition = await asyncio.to_thread(self._made, book, rows)
             _log.info(
                 "partition taken over",
                 partition=self.number,
@@ -121,11 +112,6 @@ class Holding:
         async with self._lock:
             if self._partition is not None:
                 await self._work(self._partition.change(book))
-
-    async def rest(self) -> None:
-        """Wait until no turn is under way."""
-        async with self._lock:
-            pass
 
     async def close(self) -> None:
         """Let go of it."""

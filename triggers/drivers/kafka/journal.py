@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerFenced
 
-from triggers.errors import ServiceUnusable
+from triggers.errors import PartitionLost, ServiceUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -104,7 +104,10 @@ class Journal:
         return found
 
     async def commit(self, batches: Iterable[Batch]) -> None:
-        """Write records in one transaction. Raises ServiceUnusable if another owner has taken over, or it fails."""
+        """Write records in one transaction. Raises PartitionLost if another owner has taken over.
+
+        Raises ServiceUnusable if it fails otherwise.
+        """
         producer = self._producer
         assert producer is not None, "a journal is opened before it is written"  # noqa: S101  an invariant
         end = self.end
@@ -118,7 +121,7 @@ class Journal:
             acks = await asyncio.gather(*(ack for _, _, ack in sent))
             await producer.commit_transaction()
         except ProducerFenced as error:
-            raise ServiceUnusable(
+            raise PartitionLost(
                 f"another process has taken over {self.topic} {self.partition}; nothing of this turn was written"
             ) from error
         except KafkaError as error:

@@ -94,10 +94,6 @@ class Partition:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def rows(self) -> dict[bytes, bytes]:
-        """Give the customers' records as they are after the last turn, without the partition's own."""
-        return self._rows
-
     @property
     def waiting(self) -> int:
         """How many customers wait for an answer of the limits' owner."""
@@ -318,8 +314,7 @@ class Partition:
             if promise != self._promised:
                 self._promised = promise
                 turn.promise(self.number, *promise)
-        if turn.matters:
-            turn.report(self._come(position))
+        turn.report(self._come(position))
 
     def _come(self, position: int) -> Come:
         waiting = {key.decode(): begin - 1 for key, (_, begin) in self._stalled.items() if begin >= 0}

@@ -65,7 +65,7 @@ class Turn:
     @property
     def matters(self) -> bool:
         """Whether anything would be lost without it: a turn that only lets time pass need not be written."""
-        return bool(self.must or self.states or self.commands or self.decisions or self.asks or self.letters)
+        return bool(self.must or self.states or self.asks or self.letters)
 
     def take(
         self, partition: int, book: Rulebook, key: bytes, customer: Customer, out: Iterable[Decision], now: int
