@@ -14,7 +14,8 @@ import time
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from random import SystemRandom
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from uuid import uuid4
 
 import pytest
@@ -33,6 +34,10 @@ EXISTING = os.environ.get("TRIGGERS_TEST_KAFKA")
 FETCHING_S = 660.0
 READY_S = 60.0
 READING_S = 60.0
+KNOWN_S = 30.0
+PORTS = range(20_000, 32_000)
+"""Below those that the system gives to connections: nothing takes a broker's port while it is dead."""
+
 _prefixes = count(1)
 
 
@@ -98,12 +103,13 @@ class Cluster:
         self.stop()
 
     def stop(self) -> None:
-        """End all, the quick way: nobody needs their data."""
+        """End all, the quick way, and remove their data; their logs stay."""
         for broker in self.brokers:
             broker.kill()
+            broker.forget()
 
     def kill(self, index: int) -> None:
-        """End a broker as a power cut would (SIGKILL); 0 is the first."""
+        """End a broker at once (SIGKILL), without a word to the others; 0 is the first."""
         self.brokers[index].kill()
 
     def start(self, index: int) -> None:
@@ -112,7 +118,7 @@ class Cluster:
         self.wait()
 
     async def restart(self, index: int) -> None:
-        """Start a broker again while the event loop goes on."""
+        """Do the same while the event loop goes on."""
         self.brokers[index].start()
         await asyncio.to_thread(self.wait)
 
@@ -136,16 +142,19 @@ class Cluster:
 
 
 async def create_topics(bootstrap: str, topics: Mapping[str, int], config: Mapping[str, str] | None = None) -> None:
-    """Create topics with so many partitions each, and as many replicas as the brokers are set to make."""
+    """Create topics with so many partitions each, as many replicas as the brokers are set to make; wait for leaders."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        # An empty assignment is what makes aiokafka take -1, the brokers' own number.
-        new = [NewTopic(name, number, -1, {}, dict(config or {})) for name, number in topics.items()]
-        answer = await admin.create_topics(new)
-        for name, code, *reason in answer.topic_errors:
-            if code:
-                raise for_code(code)(f"{name}: {reason}")
+        async with asyncio.timeout(KNOWN_S):
+            # An empty assignment is what makes aiokafka take -1, the brokers' own number.
+            new = [NewTopic(name, number, -1, {}, dict(config or {})) for name, number in topics.items()]
+            answer = await admin.create_topics(new)
+            for name, code, *reason in answer.topic_errors:
+                if code:
+                    raise for_code(code)(f"{name}: {reason}")
+            while not all(map(_led, await admin.describe_topics(list(topics)))):  # noqa: ASYNC110  nothing tells us
+                await asyncio.sleep(0.01)
     finally:
         await admin.close()
 
@@ -186,9 +195,20 @@ async def read_all(bootstrap: str, topic: str, *, committed: bool = True) -> lis
     return sorted(found, key=lambda record: (record.partition, record.offset))
 
 
+def _led(topic: dict[str, Any]) -> bool:
+    return not topic["error_code"] and all(partition["leader"] >= 0 for partition in topic["partitions"])
+
+
 def _free_ports(number: int) -> list[int]:
-    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [each.getsockname()[1] for each in taken]
-    for each in taken:
-        each.close()
-    return ports
+    found: list[int] = []
+    for port in SystemRandom().sample(PORTS, len(PORTS)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue  # taken
+        found.append(port)
+        if len(found) == number:
+            return found
+    pytest.fail(f"fewer than {number} free ports in {PORTS}")

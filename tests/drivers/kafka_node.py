@@ -18,6 +18,7 @@ CLUSTER_ID = "dHJpZ2dlcnMtdGVzdHMtMQ"
 """16 bytes in base64, as Kafka writes its ids."""
 
 JAVA = ("java", "-Xmx512m", "-Xms128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+LOG_LEVEL = "-Dorg.apache.logging.log4j.level=WARN"
 
 
 class Broker:
@@ -30,9 +31,10 @@ class Broker:
         self.number = number
         self.port, _ = ports[number - 1]
         self.log = folder / f"broker-{number}.log"
-        self._command = (*JAVA, "-cp", f"{found}/*")
+        self._data = folder / f"data-{number}"
+        self._command = (*JAVA, LOG_LEVEL, "-cp", f"{found}/*")
         self._config = folder / f"broker-{number}.properties"
-        self._config.write_text(_config(number, ports, folder / f"data-{number}"))
+        self._config.write_text(_config(number, ports, self._data))
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -54,6 +56,10 @@ class Broker:
         self.signal(signal.SIGKILL)
         if self._process is not None:
             self._process.wait(STOPPING_S)
+
+    def forget(self) -> None:
+        """Remove its data. Its log stays."""
+        shutil.rmtree(self._data, ignore_errors=True)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to its process: SIGSTOP makes it hang, SIGCONT goes on."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import kafka_broker
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import TopicAlreadyExistsError
 from kafka_broker import Cluster, Write, create_topics, needed, read_all, write
 from kafka_node import LARGEST_RECORD_BYTES
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 YEAR_2009, YEAR_2099 = 1_234_567_890_000, 4_086_000_000_000
 
@@ -112,3 +115,74 @@ async def test_of_three_brokers_one_may_die(cluster: Cluster, prefix: str) -> No
     await write(cluster.bootstrap, topic, [Write(b"after", partition=number) for number in range(3)])
     found = await read_all(cluster.bootstrap, topic)
     assert [r.value for r in found] == [b"before", b"between", b"after"] * 3
+
+
+async def test_a_broker_that_hangs_is_waited_for(cluster: Cluster, prefix: str) -> None:
+    topic = f"{prefix}events"
+    await create_topics(cluster.bootstrap, {topic: 3})
+    cluster.pause(1)
+    try:
+        assert cluster.brokers[1].alive
+        assert cluster.brokers[1].sees() == set()
+    finally:
+        cluster.resume(1)
+    cluster.wait()
+    await write(cluster.bootstrap, topic, [Write(b"after", partition=number) for number in range(3)])
+    assert len(await read_all(cluster.bootstrap, topic)) == 3
+
+
+async def test_a_group_with_a_session_of_a_second_shares_the_partitions_and_inherits_them(
+    kafka: str, prefix: str
+) -> None:
+    topic, group = f"{prefix}events", f"{prefix}app"
+    await create_topics(kafka, {topic: 2})
+    one, other = (
+        AIOKafkaConsumer(
+            topic, bootstrap_servers=kafka, group_id=group, session_timeout_ms=1_000, heartbeat_interval_ms=200
+        )
+        for _ in range(2)
+    )
+
+    async def assigned(*wanted: int) -> None:
+        while tuple(len(each.assignment()) for each in (one, other)[: len(wanted)]) != wanted:  # noqa: ASYNC110  not told
+            await asyncio.sleep(0.02)
+
+    async with asyncio.timeout(20), one:
+        async with other:
+            await assigned(1, 1)
+        await assigned(2)
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_only_outside_of_ci_may_the_broker_be_missing(
+    monkeypatch: pytest.MonkeyPatch, ci: str, outcome: type[BaseException]
+) -> None:
+    monkeypatch.setattr(kafka_broker, "jars", lambda: "Kafka cannot be had: no java")
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(outcome, match="no java"):
+        needed()
+
+
+def test_brokers_end_when_the_tests_are_killed(tmp_path: Path) -> None:
+    program = (
+        "import pathlib, sys, time, kafka_broker as k\n"
+        "with k.Cluster(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])) as running:\n"
+        "    print(running.bootstrap, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", program, needed(), tmp_path],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent,
+    )
+    with run:
+        assert run.stdout is not None
+        host, port = run.stdout.readline().strip().split(":")
+        socket.create_connection((host, int(port)), timeout=5).close()
+        run.kill()
+    end = time.monotonic() + 10
+    with pytest.raises(ConnectionRefusedError):  # noqa: PT012  it takes a moment
+        while time.monotonic() < end:
+            socket.create_connection((host, int(port)), timeout=5).close()
+            time.sleep(0.05)
