@@ -287,6 +287,8 @@ class Consumer(stock.Consumer):
     async def wait_empty(self) -> None:
         """End what is under way, and commit it; what cannot be committed now is read again."""
         await self._pause()
+        if self.app.crashed:
+            return  # the thread's queue is dead then: a commit would hang
         try:
             async with asyncio.timeout(COMMIT_S):
                 await self.maybe_wait_for_commit_to_finish()
