@@ -9,7 +9,7 @@ import errno
 import os
 import sys
 from importlib import import_module
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "simulate": ("triggers.simulate:command", "Write a made-up shop's event log."),
     "why": ("triggers.reports.command:command", "Tell why a customer got or did not get a message."),
     "run": ("triggers.drivers.embedded.command:command", "Run the service: one process, one SQLite file."),
+    "dispatcher": ("triggers.drivers.kafka.dispatch_command:command", "Send what a fleet on Kafka decides."),
     "gateways": ("triggers.drivers.embedded.gateways_command:group", "Show how the gateways do; let one go on."),
     "suppressions": (
         "triggers.drivers.embedded.suppressions_command:group",
@@ -49,6 +50,9 @@ ADDED: Final = {"rules": ("triggers.drivers.embedded.resume_command:resume",)}
 FETCHED: Final = {"kafka://": "triggers.drivers.kafka.fetching:fetch"}
 """What a recorded log may be named by that is no file, and who fetches it, which a replay must not know."""
 
+READERS: Final = ("replay", "why")
+"""The commands that read recorded logs."""
+
 
 class LazyGroup(click.Group):
     """A group that knows its commands by name and imports one when it is called."""
@@ -66,6 +70,8 @@ class LazyGroup(click.Group):
         for place in ADDED.get(cmd_name, ()):
             assert isinstance(command, click.Group)  # noqa: S101  an invariant of ADDED
             command.add_command(_found(place))
+        if cmd_name in READERS:
+            _let_logs_be_fetched()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -78,6 +84,14 @@ def _found(place: str) -> Any:
     """Import what a "module:attribute" names."""
     module, _, attribute = place.partition(":")
     return getattr(import_module(module), attribute)
+
+
+def _let_logs_be_fetched() -> None:
+    """Tell the reader of logs who fetches what is no file; who that is is imported when such a log is named."""
+    from triggers.replay.source import FETCHERS  # noqa: PLC0415  other commands need none of it
+
+    for begin, place in FETCHED.items():
+        FETCHERS[begin] = lambda name, file, place=place: _found(place)(name, file)  # type: ignore[misc]
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

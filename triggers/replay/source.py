@@ -14,13 +14,16 @@ from typing import IO, TYPE_CHECKING, Final
 from triggers.errors import InputUnusable, OutputUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 STDIN: Final = "-"
 CHUNK: Final = 64 * 1024
 """Bytes read at once."""
 LONGEST_LINE: Final = 16 * 1024 * 1024
 """What is longer is cut here; it is far too large for an event anyway."""
+
+FETCHERS: Final[dict[str, Callable[[str, IO[bytes]], None]]] = {}
+"""Who writes to a file what a name stands for, by how the name begins; the command line knows them."""
 
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
@@ -29,7 +32,8 @@ _BOM = b"\xef\xbb\xbf"
 class Source:
     """One log. ``name`` is for messages, ``size`` and ``position`` are bytes of the file, ``zipped`` tells gzip.
 
-    Standard input and pipes are kept in a temporary file first, since a log may have to be read more than once.
+    Standard input, pipes and what has to be fetched are kept in a temporary file first, since a log may have to be read
+    more than once.
     """
 
     __slots__ = ("_spooled", "name", "path", "position", "size", "zipped")
@@ -39,8 +43,11 @@ class Source:
         self.name = "standard input" if name == STDIN else name
         self.path = Path(name)
         self.position = 0
+        fetch = next((fetch for begin, fetch in FETCHERS.items() if name.startswith(begin)), None)
         try:
-            if name == STDIN:
+            if fetch is not None:
+                self._keep(lambda file: fetch(name, file))
+            elif name == STDIN:
                 self._spool(sys.stdin.buffer)
             elif self.path.is_fifo():
                 with self.path.open("rb") as pipe:
@@ -54,10 +61,14 @@ class Source:
             raise InputUnusable(f"{name}: {os.strerror(error.errno or 0)}") from error
 
     def _spool(self, stream: IO[bytes]) -> None:
-        """Copy what can be read only once to a temporary file, which goes when it is closed."""
+        """Copy what can be read only once."""
+        self._keep(lambda file: copyfileobj(stream, file, CHUNK))
+
+    def _keep(self, write: Callable[[IO[bytes]], None]) -> None:
+        """Have the log written to a temporary file, which goes when it is closed."""
         try:
             self._spooled = tempfile.NamedTemporaryFile(prefix="triggers-")  # noqa: SIM115  it lives as long as its source
-            copyfileobj(stream, self._spooled, CHUNK)
+            write(self._spooled)
             self._spooled.flush()
         except OSError as error:
             words = os.strerror(error.errno or 0)

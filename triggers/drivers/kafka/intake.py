@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaProducer
 
-    from triggers.core.events import AnyEvent
+    from triggers.core.events import AnyEvent, Event
     from triggers.drivers.kafka.settings import KafkaSettings
 
 TOMBSTONE: Final = "tombstone"
@@ -102,17 +102,23 @@ def read(record: Record) -> Forward | Letter | Skip:
     came = enveloped(record.value, record.headers or ())
     if came is None:
         return Skip(TOMBSTONE)
+    found = understood(came)
+    return found if isinstance(found, Letter) else Forward(found[0].customer.encode(), found[1], record.timestamp)
+
+
+def understood(came: bytes, *, far_future_ok: bool = True) -> tuple[Event, bytes] | Letter:
+    """Read one value, and give it as the log is to have it: as it came where it is flat JSON on one line."""
     value = flattened(came)
-    event = decode(value, far_future_ok=True)
+    event = decode(value, far_future_ok=far_future_ok)
     if isinstance(event, Malformed) and value != came:
-        event = decode(came, far_future_ok=True)  # it is the sender's own envelope that is to be mended
+        event = decode(came, far_future_ok=far_future_ok)  # it is the sender's own envelope that is to be mended
     if isinstance(event, Malformed):
         return Letter(event.reason, event.message)
     if events_in([value]) is None:
         value = _encode(event)
         if len(value) > MAX_EVENT_BYTES:
             return Letter("too large", f"{len(value)} bytes as flat JSON; an event has at most {MAX_EVENT_BYTES}")
-    return Forward(event.customer.encode(), value, record.timestamp)
+    return event, value
 
 
 def read_many(records: Sequence[Record]) -> list[Forward | Letter | Skip]:

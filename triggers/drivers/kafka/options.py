@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 from pydantic import ValidationError
 
+from triggers.core.intake import epoch_ms
 from triggers.drivers.kafka.settings import KafkaSettings
 
 if TYPE_CHECKING:
@@ -56,3 +57,13 @@ def settings_of(given: Mapping[str, object]) -> KafkaSettings:
 def _named(place: tuple[int | str, ...]) -> str:
     name = str(place[0]) if place else ""
     return f"--{name}" if name in _OPTIONS else f"TRIGGERS_KAFKA_{name.upper()}"
+
+
+def instant(text: str | None) -> int | None:
+    """Read an RFC 3339 time with an offset as epoch ms. Raises UsageError for what is none."""
+    if text is None:
+        return None
+    try:
+        return epoch_ms(text)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None

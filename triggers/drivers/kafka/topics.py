@@ -81,11 +81,22 @@ async def ensure(settings: KafkaSettings) -> list[Change]:
 
 async def timestamps_of(settings: KafkaSettings, name: str) -> str:
     """Tell where a topic's records get their times from: CreateTime or LogAppendTime. Raises ServiceUnusable."""
+    return (await _one(settings, name)).config[TIMESTAMPS]
+
+
+async def partitions_of(settings: KafkaSettings, name: str) -> int:
+    """Tell how many partitions a topic has. Raises ServiceUnusable."""
+    return (await _one(settings, name)).partitions
+
+
+async def _one(settings: KafkaSettings, name: str) -> _Found:
     async with administering(settings) as admin:
         found = await _found(admin, [Topic(name, 0, {})])
     if name not in found:
-        raise ServiceUnusable(f"there is no topic {name}; `triggers topics` makes it")
-    return found[name].config[TIMESTAMPS]
+        raise ServiceUnusable(
+            f"there is no topic {name} at {settings.bootstrap}; `triggers topics` makes a fleet's own"
+        )
+    return found[name]
 
 
 async def _found(admin: AIOKafkaAdminClient, wanted: list[Topic]) -> dict[str, _Found]:
