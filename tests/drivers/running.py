@@ -29,7 +29,7 @@ ENDS_WITHIN_S = 60.0
 
 
 class Running:
-    """A ``triggers run`` in a process; ``out`` and ``err`` collect what it writes.
+    """A service in a process, ``triggers run`` or another one; ``out`` and ``err`` collect what it writes.
 
     ``settings`` are given in the environment.
     """
@@ -42,11 +42,14 @@ class Running:
         port: int = 0,
         screen: int = subprocess.PIPE,
         most_file_bytes: int | None = None,
+        service: str = "run",
         **settings: object,
     ) -> None:
         self.db = folder / "t.db"
         before = [] if most_file_bytes is None else ["prlimit", f"--fsize={most_file_bytes}"]
-        command = [sys.executable, "-m", "triggers", "run", "--rules", str(rules), "--db", str(self.db)]
+        command = [sys.executable, "-m", "triggers", service]
+        if service != "web":
+            command += ["--rules", str(rules), "--db", str(self.db)]
         self._process = subprocess.Popen(
             [*before, *command, "--port", str(port), "--log-format", "json", *options],
             stdout=screen,

@@ -1,0 +1,160 @@
+"""What a fleet's dispatcher does for those who ask over HTTP: messages that no rule sends, gateways that call, health."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from triggers.clock import wall_ms
+from triggers.core.times import iso
+from triggers.dispatch.gateway import Hears
+from triggers.dispatch.postbox import Posted
+from triggers.dispatch.promises import COMMERCIAL
+from triggers.drivers.kafka.keys import partition_of
+from triggers.store.database import saying
+from triggers.store.event_log import oldest_after
+from triggers.store.message_events import count_leaving
+from triggers.store.messages import message_of
+from triggers.store.outbox import QUEUED
+from triggers.store.progress import load_progress
+from triggers.store.receipts import unmatched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from triggers.core.decisions import Send
+    from triggers.dispatch.assembly import Dispatch
+    from triggers.dispatch.gateway import Heard
+    from triggers.dispatch.postbox import Answered, Wanted
+    from triggers.drivers.kafka.dispatch_lease import Lease
+    from triggers.drivers.kafka.dispatch_metrics import DispatchMetrics
+    from triggers.drivers.kafka.dispatch_reading import Reader
+    from triggers.drivers.kafka.dispatch_settings import DispatchSettings
+    from triggers.store.database import Connection
+    from triggers.store.messages import Message
+    from triggers.store.writer import Writer
+
+NOT_CONFIRMED: Final = "not known to be the only dispatcher"
+LOG_BEHIND: Final = "log behind"
+
+
+class Doubts:
+    """Says why it is not sure what is known of a message.
+
+    One that the fleet decided on must not be another dispatcher's by now; and of a customer who is sent something
+    commercial the log must have been read to its end just now, since an opt-out may be in it.
+    """
+
+    def __init__(self, settings: DispatchSettings, lease: Lease, log: Reader) -> None:
+        self._virtual = settings.virtual
+        self._fresh_ms = int(settings.fresh_s * 1_000)
+        self._lease = lease
+        self._log = log
+
+    def __call__(self, send: Send, now: int) -> str:
+        """Tell, on the writer's thread, what speaks against sending a message at an instant, epoch ms."""
+        if not send.rule:
+            return ""
+        if not self._lease.holds():
+            return NOT_CONFIRMED
+        if self._virtual or send.klass not in COMMERCIAL:
+            return ""
+        part = partition_of(send.customer.encode(), len(self._log.read))
+        return LOG_BEHIND if now - self._log.heard_at.get(part, 0) > self._fresh_ms else ""
+
+
+class Desk:
+    """The dispatcher as its routes see it. ``reader`` is a connection of its own; ``well`` tells whether all goes on."""
+
+    def __init__(
+        self,
+        settings: DispatchSettings,
+        dispatch: Dispatch,
+        writer: Writer,
+        reader: Connection,
+        metrics: DispatchMetrics,
+        *,
+        readers: Sequence[Reader],
+        lease: Lease,
+        rules: dict[str, Any],
+        well: Callable[[], bool],
+    ) -> None:
+        self._settings = settings
+        self._dispatch = dispatch
+        self._writer = writer
+        self._reader = reader
+        self._metrics = metrics
+        self._readers = readers
+        self._lease = lease
+        self._rules = rules
+        self._well = well
+
+    @property
+    def busy(self) -> bool:
+        """Whether more is waiting to be written than should be."""
+        return self._writer.waiting >= self._settings.max_bodies_waiting
+
+    async def post(self, key: str, wanted: Wanted) -> Answered:
+        """Queue a message that no rule sends, once by its key; returns when it is on the disk."""
+        posted = await self._dispatch.postbox.post(key, wanted)
+        if isinstance(posted, Posted) and posted.new:
+            self._metrics.outbox.labels(QUEUED).inc()
+        return posted
+
+    def message(self, command: str) -> Message | None:
+        """Tell what became of a message so far; None: there is none with this id."""
+        with saying(self._settings.db):
+            return message_of(self._reader, command)
+
+    @property
+    def public_url(self) -> str | None:
+        """The address at which the dispatcher is reached from outside, if it was told."""
+        return self._dispatch.delivery.public_url
+
+    def caller(self, name: str) -> Hears | None:
+        """Find the gateway that has this name in the settings; None: there is none, or it never calls back."""
+        gateway: object = self._dispatch.gateways.get(name)
+        return gateway if isinstance(gateway, Hears) else None
+
+    async def heard(self, gateway: str, heard: Heard) -> None:
+        """Store what a gateway told; returns when it is on the disk and every opt-out in it holds."""
+        await self._dispatch.hearing.hear(gateway, heard)
+
+    def health(self) -> dict[str, Any]:
+        """Tell how far the dispatcher has read, and the engine has come, and bring the gauges up to date."""
+        metrics, now = self._metrics, wall_ms()
+        with saying(self._settings.db):
+            progress = load_progress(self._reader)
+            oldest = oldest_after(self._reader, progress.position)
+            leaving = count_leaving(self._reader)
+            metrics.unmatched.set(unmatched(self._reader))
+        lag_s = 0.0 if oldest is None else max(0, now - oldest) / 1_000
+        heard_s = self._heard_s(now)
+        unread = {
+            each.topic: sum(max(0, each.ends.get(p, at) - at) for p, at in each.read.items()) for each in self._readers
+        }
+        metrics.lag.set(lag_s)
+        metrics.position.set(progress.position)
+        metrics.clock.set((progress.clock or 0) / 1_000)
+        metrics.heard.set(heard_s or 0.0)
+        metrics.leaving.set(leaving)
+        metrics.alone.set(self._lease.holds())
+        for topic, count in unread.items():
+            metrics.unread.labels(topic).set(count)
+        return {
+            "status": "ok" if self._well() else "stopping",
+            "confirmed": self._lease.holds(),
+            "position": progress.position,
+            "lag_s": lag_s,
+            "clock": None if progress.clock is None else iso(progress.clock),
+            "log_heard_s": heard_s,
+            "unread": unread,
+            "message_events": leaving,
+            "rules": self._rules,
+        }
+
+    def _heard_s(self, now: int) -> float | None:
+        """Tell how long ago the log was last read to its end, in seconds; None: not yet."""
+        log = self._readers[0]
+        if len(log.heard_at) < len(log.read):
+            return None
+        return max(0, now - min(log.heard_at.values())) / 1_000

@@ -1,0 +1,272 @@
+"""The dispatcher of a fleet: one process, one SQLite file; it sends what the workers decide, from start to a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+from aiohttp import web
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from triggers.clock import wall_ms
+from triggers.core.times import month_text
+from triggers.dispatch.assembly import Ears, assemble, contacts
+from triggers.dispatch.gateways.console import ConsoleGateway
+from triggers.dispatch.settings import load_delivery, on_the_console
+from triggers.dispatch.terms import rules_of
+from triggers.drivers.kafka.connection import saying as saying_of_kafka
+from triggers.drivers.kafka.dispatch_desk import Desk, Doubts
+from triggers.drivers.kafka.dispatch_lease import Lease
+from triggers.drivers.kafka.dispatch_metrics import DispatchMetrics
+from triggers.drivers.kafka.dispatch_reading import Reader
+from triggers.drivers.kafka.dispatch_relay import Relay
+from triggers.drivers.kafka.dispatch_start import find_start
+from triggers.drivers.kafka.dispatch_topics import CommandTaker, Copied, DecisionTaker, LogTaker, Ordered
+from triggers.drivers.kafka.records import COMMANDS, DECISIONS, EVENTS
+from triggers.drivers.rules import load_rules, rulebook
+from triggers.errors import ServiceUnusable, TriggersError
+from triggers.store.database import Lock, connect_reader, open_database, saying
+from triggers.store.fleet import Reading, identity, read_to, readings
+from triggers.store.log_copy import LogCopy
+from triggers.store.message_events import MessageEvents
+from triggers.store.outbox import CANCELLED, QUEUED
+from triggers.store.progress import Register, load_progress
+from triggers.store.writer import Writer
+from triggers.web.callbacks import Callbacks
+from triggers.web.entrance import READ_TIMEOUT_S, Entrance, reached_from_elsewhere
+from triggers.web.messages import Messages
+from triggers.web.service import application
+from triggers.web.vitals import Vitals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Coroutine
+
+    from triggers.drivers.kafka.dispatch_settings import DispatchSettings
+    from triggers.store.database import Connection
+    from triggers.store.event_log import Entry
+
+T = TypeVar("T")
+_log = structlog.get_logger("dispatch")
+
+
+class PostOffice:
+    """Everything that ``triggers dispatcher`` runs. Make it and ``serve`` within one event loop.
+
+    Both raise what keeps it from starting.
+    """
+
+    def __init__(self, settings: DispatchSettings) -> None:
+        self.settings = settings
+        self.metrics = DispatchMetrics()
+        self._fault: BaseException | None = None
+        self._ended = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._opened = AsyncExitStack()
+        self.address: tuple[str, int] | None = None
+
+    async def serve(self) -> None:
+        """Run until a signal or a fault; then end cleanly. Raises ServiceUnusable, or whatever else ended it."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.add_signal_handler(number, self._ended.set)
+        try:
+            async with self._opened:
+                with saying(self.settings.db):
+                    self._open()
+                await self._begin()
+                await self._ended.wait()
+                await self._end()
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._loop.remove_signal_handler(number)
+        if isinstance(self._fault, TriggersError):
+            raise self._fault
+        if self._fault is not None:
+            raise ServiceUnusable(f"a part of the dispatcher failed ({type(self._fault).__name__}); the log says where")
+
+    def _open(self) -> None:
+        settings = self.settings
+        loaded = load_rules(settings.rules)
+        delivery = on_the_console() if settings.delivery is None else load_delivery(settings.delivery)
+        self._opened.callback(Lock(settings.db).release)
+        open_database(settings.db)
+        self._writer = Writer(settings.db, committed=self.metrics.commits.observe, failed=self._fail)
+        self._opened.callback(self._writer.close)
+        reader, upkeep_reader = connect_reader(settings.db), connect_reader(settings.db)
+        self._opened.callback(reader.close)
+        self._opened.callback(upkeep_reader.close)
+        ids = [rule.id for rule in loaded.rules]
+        book = rulebook(loaded, Register(dict.fromkeys(ids, 0), {}), settle=settings.settle_ms, recalls=False)
+        known, rules, zone = contacts(delivery), rules_of(book), book.shop.zone
+        self._stored = readings(reader)
+        self._database = identity(reader)
+        self._relay = Relay(settings, self._writer)
+        self._lease = Lease(settings, self._places, self._database)
+        self._readers(known.heed, lambda at: month_text(zone.wall(at)), load_progress(reader).position)
+        self._dispatch = assemble(
+            delivery,
+            self._writer,
+            upkeep_reader,
+            MessageEvents(known.heed, wall_ms),
+            lambda: rules,
+            Ears(self._moved, self._not_sent, self._said, _nothing),
+            now=wall_ms,
+            engine_now=self._log_taker.now if settings.virtual else wall_ms,
+            virtual=settings.virtual,
+            doubts=Doubts(settings, self._lease, self._log_reader),
+        )
+        for gateway in self._dispatch.gateways.values():
+            if isinstance(gateway, ConsoleGateway):
+                gateway.zone = zone
+        self._desk = Desk(
+            settings,
+            self._dispatch,
+            self._writer,
+            reader,
+            self.metrics,
+            readers=(self._log_reader, self._command_reader, self._decision_reader),
+            lease=self._lease,
+            rules={"revision": book.revision, "count": len(book.rules)},
+            well=lambda: self._fault is None and not self._ended.is_set(),
+        )
+
+    def _readers(self, heed: Any, month: Callable[[int], str], position: int) -> None:
+        """Make what reads the three topics."""
+        settings, log = self.settings, self.settings.topic(EVENTS)
+        clocks = {part: stored.clock for (topic, part), stored in self._stored.items() if topic == log}
+        self._log_taker = LogTaker(LogCopy(heed), clocks, self._copied)
+        self._log_reader = Reader(settings, log, self._writer, self._log_taker)
+        commands = CommandTaker(month, self._ordered)
+        self._command_reader = Reader(settings, settings.topic(COMMANDS), self._writer, commands)
+        decisions = DecisionTaker(self._commands_ahead, position)
+        self._decision_reader = Reader(settings, settings.topic(DECISIONS), self._writer, decisions)
+
+    # From start to end
+
+    async def _begin(self) -> None:
+        """Find the place to go on at, shut a former dispatcher out, and set everything going."""
+        start = await find_start(self.settings, self._stored, self._database)
+        begins = [Reading(topic, part, at) for topic, places in start.places.items() for part, at in places.items()]
+        await self._commit(lambda connection: read_to(connection, begins))
+        for reader in self._all_readers():
+            await reader.open(start.places[reader.topic])
+            self._opened.push_async_callback(reader.close)
+        self._sounding = AIOKafkaConsumer(bootstrap_servers=self.settings.bootstrap, group_id=None)
+        self._opened.push_async_callback(self._sounding.stop)
+        with saying_of_kafka(self.settings):
+            await self._sounding.start()
+        self._opened.push_async_callback(self._lease.close)
+        await self._lease.take(followed=start.followed)
+        dispatcher, upkeep = self._dispatch.dispatcher, self._dispatch.upkeep
+        for state, count in dispatcher.recover().items():
+            self.metrics.outbox.labels(state).set(count)
+        self._runner = await self._listen()
+        await upkeep.begin()
+        self._sending = self._task(dispatcher.run())
+        works = [reader.run() for reader in self._all_readers()]
+        works += [self._lease.run(), self._relay.run(), upkeep.run(self.settings.upkeep_s), *self._dispatch.listening()]
+        self._beside = [self._task(work) for work in works]
+
+    async def _listen(self) -> web.AppRunner:
+        settings, desk = self.settings, self._desk
+        entrance = Entrance(desk, settings.token, READ_TIMEOUT_S)
+        parts = (Messages(desk, entrance), Callbacks(desk, entrance), Vitals(desk.health, self.metrics.registry))
+        runner = web.AppRunner(application(*parts, max_body=settings.max_body), access_log=None, handle_signals=False)
+        await runner.setup()
+        self._opened.push_async_callback(runner.cleanup)
+        try:
+            await web.TCPSite(runner, settings.host, settings.port, shutdown_timeout=5).start()
+        except OSError as error:
+            raise ServiceUnusable(
+                f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error};"
+                " choose another with --port"
+            ) from error
+        self.address = runner.addresses[0][:2]
+        if settings.api_token is None and reached_from_elsewhere(address[0] for address in runner.addresses):
+            _log.warning("other machines can bring messages; set TRIGGERS_API_TOKEN to ask them for a token")
+        _log.info("listening", address="http://{}:{}".format(*self.address), db=str(settings.db))
+        return runner
+
+    async def _end(self) -> None:
+        """Take nothing more in, wait for what is being sent, then stop everything."""
+        self._writer.hurry()
+        await self._runner.cleanup()
+        self._dispatch.dispatcher.stop()
+        await asyncio.gather(self._sending, return_exceptions=True)
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
+        await self._dispatch.close()
+        _log.info("stopped", fault=None if self._fault is None else str(self._fault))
+
+    def _all_readers(self) -> tuple[Reader, ...]:
+        return self._log_reader, self._command_reader, self._decision_reader
+
+    def _places(self) -> dict[tuple[str, int], int]:
+        """Tell what is stored of each partition."""
+        return {(each.topic, part): at for each in self._all_readers() for part, at in each.stored.items()}
+
+    def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as error:  # noqa: BLE001  whatever ends a part ends the dispatcher, and is raised there
+                self._fail(error)
+
+        return asyncio.create_task(guarded())
+
+    def _fail(self, error: BaseException) -> None:
+        """End the dispatcher for a fault; from any thread."""
+        if self._fault is None:
+            self._fault = error
+            if not isinstance(error, TriggersError):
+                _log.error("a part of the dispatcher failed", exc_info=error)
+        self._on_loop(self._ended.set)
+
+    def _on_loop(self, call: Callable[[], object]) -> None:
+        with suppress(RuntimeError):  # closed: nobody is left to be told
+            self._loop.call_soon_threadsafe(call)
+
+    async def _commit(self, work: Callable[[Connection], T]) -> T:
+        return await asyncio.wrap_future(self._writer.submit(work))
+
+    # What is read
+
+    async def _commands_ahead(self, parts: Collection[int]) -> None:
+        """Return once the commands are stored that some partitions have now, also those about to be committed."""
+        topic = self._command_reader.topic
+        with saying_of_kafka(self.settings):
+            ends = await self._sounding.end_offsets([TopicPartition(topic, part) for part in parts])
+        await self._command_reader.reached({place.partition: end for place, end in ends.items()})
+
+    def _copied(self, copied: Copied) -> None:
+        for entry in copied.entries:
+            self.metrics.events.labels(entry.result).inc()
+            if entry.note:
+                self.metrics.early.inc()
+
+    def _ordered(self, ordered: Ordered) -> None:
+        if ordered.new:
+            self.metrics.outbox.labels(QUEUED).inc(ordered.new)
+            self._dispatch.dispatcher.more()
+        if ordered.cancelled:
+            self._moved(QUEUED, CANCELLED, ordered.cancelled)
+
+    # What is told, on any thread
+
+    def _moved(self, old: str, new: str, count: int) -> None:
+        self.metrics.outbox.labels(old).dec(count)
+        self.metrics.outbox.labels(new).inc(count)
+
+    def _not_sent(self, rule: str, reason: str) -> None:
+        self.metrics.not_sent.labels(rule, reason).inc()
+
+    def _said(self, _entries: list[Entry]) -> None:
+        """Have the events that entered brought into the log."""
+        self._on_loop(self._relay.more)
+
+
+def _nothing() -> None:
+    """Hear that rules were paused: each claim looks at that itself."""

@@ -1,0 +1,83 @@
+"""What a fleet's dispatcher and its web processes are told beside what all processes of the fleet are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
+
+import click
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+
+from triggers.drivers.kafka.settings import KafkaSettings
+from triggers.settings import LEAST_TOKEN, MOST_TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Kind = TypeVar("Kind", bound="FaceSettings")
+FRESH_S: Final = 5.0
+"""What a partition of the log said so long ago is not what it says now."""
+
+
+class FaceSettings(KafkaSettings):
+    """The settings of what takes requests over HTTP. Sizes in bytes, times in seconds.
+
+    ``api_token`` is asked of whoever brings events or messages; it is for the environment (TRIGGERS_API_TOKEN).
+    """
+
+    port: int = Field(default=8_080, ge=0, le=65_535)
+    log_format: Literal["auto", "json", "text"] = "auto"
+    api_token: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("api_token", "TRIGGERS_KAFKA_API_TOKEN", "TRIGGERS_API_TOKEN")
+    )
+    max_body: int = Field(default=5_000_000, ge=1_000)
+    max_events_in_body: int = Field(default=20_000, ge=1)
+    max_events_waiting: int = Field(default=100_000, ge=1)
+
+    @field_validator("api_token")
+    @classmethod
+    def _long_enough(cls, token: SecretStr | None) -> SecretStr | None:
+        """Refuse a token that can be guessed or cannot be written in a header."""
+        text = "" if token is None else token.get_secret_value()
+        if token is not None and not (LEAST_TOKEN <= len(text) <= MOST_TOKEN and text.isascii() and text.isprintable()):
+            raise ValueError(f"TRIGGERS_API_TOKEN has {LEAST_TOKEN} to {MOST_TOKEN} printable characters of ASCII")
+        return token
+
+    @property
+    def token(self) -> str | None:
+        """The token in the clear."""
+        return None if self.api_token is None else self.api_token.get_secret_value()
+
+
+class DispatchSettings(FaceSettings):
+    """The settings of ``triggers dispatcher``. Times in seconds.
+
+    ``go_on_at`` says where to go on with a database that is not the one that was used last: behind the commands that
+    the last dispatcher had taken over (``committed``), or behind all there are (``latest``). ``fresh_s`` is how old may
+    be what was last read of a customer's log when something commercial leaves to them. ``lease_s`` is for how long a
+    dispatcher may send after Kafka confirmed that it is the only one, every ``beat_s``; after ``patience_s`` without
+    that it ends.
+    """
+
+    db: Path = Path("dispatcher.db")
+    delivery: Path | None = None
+    upkeep_s: float = Field(default=30.0, gt=0, le=3_600, allow_inf_nan=False)
+    go_on_at: Literal["committed", "latest"] | None = None
+    fresh_s: float = Field(default=FRESH_S, gt=0, le=3_600, allow_inf_nan=False)
+    beat_s: float = Field(default=1.0, gt=0, le=60, allow_inf_nan=False)
+    lease_s: float = Field(default=5.0, gt=0, le=300, allow_inf_nan=False)
+    patience_s: float = Field(default=120.0, gt=0, le=3_600, allow_inf_nan=False)
+    max_bodies_waiting: int = Field(default=200, ge=1)
+    max_records: int = Field(default=2_000, ge=1, le=100_000)
+
+
+def made(kind: type[Kind], given: Mapping[str, object]) -> Kind:
+    """Make settings of what a command was given, and of the environment. Raises UsageError for what is unusable."""
+    try:
+        return kind(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise click.UsageError("; ".join(f"{_named(e['loc'])}: {e['msg']}" for e in error.errors())) from None
+
+
+def _named(place: tuple[int | str, ...]) -> str:
+    return f"'{'.'.join(map(str, place))}'"
