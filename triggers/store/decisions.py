@@ -36,44 +36,25 @@ _PLACES = ", ".join("?" * len(DecisionRow._fields))
 
 def row_of(decision: Decision, revision: str) -> DecisionRow | None:
     """Turn a decision into a row; None for what leaves a trace elsewhere (commands, the ledger)."""
+    if isinstance(decision, Ended):
+        kind, reason, detail, until = ENDED, decision.reason.value, decision.detail, None
+    elif isinstance(decision, Armed):
+        kind, reason, detail, until = ARMED, "", "", None
+    elif isinstance(decision, Postponed):
+        kind, reason, detail, until = POSTPONED, decision.reason.value, decision.detail, decision.until
+    else:
+        return _late(decision, revision)
+    wait, customer, at = decision.wait, decision.customer, decision.at
+    identity, slot, anchor, due = wait.identity, wait.slot, wait.anchor, wait.due
+    return DecisionRow(kind, customer, wait.rule, identity, slot, anchor, due, at, until, reason, detail, revision)
+
+
+def _late(decision: Decision, revision: str) -> DecisionRow | None:
     if isinstance(decision, LateCancel) and not isinstance(decision, Recall):
         detail = f"{decision.event} {decision.event_id}"
-        return DecisionRow(
-            LATE_CANCEL,
-            decision.customer,
-            decision.rule,
-            None,
-            None,
-            None,
-            None,
-            decision.at,
-            None,
-            "",
-            detail,
-            revision,
-        )
-    if not isinstance(decision, Armed | Ended | Postponed):
-        return None
-    wait = decision.wait
-    kind, reason, detail, until = ARMED, "", "", None
-    if not isinstance(decision, Armed):
-        kind, reason, detail = ENDED, str(decision.reason), decision.detail
-    if isinstance(decision, Postponed):
-        kind, until = POSTPONED, decision.until
-    return DecisionRow(
-        kind,
-        decision.customer,
-        wait.rule,
-        wait.identity,
-        wait.slot,
-        wait.anchor,
-        wait.due,
-        decision.at,
-        until,
-        reason,
-        detail,
-        revision,
-    )
+        customer, rule, at = decision.customer, decision.rule, decision.at
+        return DecisionRow(LATE_CANCEL, customer, rule, None, None, None, None, at, None, "", detail, revision)
+    return None
 
 
 def append_decisions(connection: sqlite3.Connection, rows: Iterable[DecisionRow]) -> None:

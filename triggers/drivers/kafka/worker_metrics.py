@@ -76,8 +76,8 @@ class WorkerMetrics:
 
     def took(self, turn: Turn) -> None:
         """Count what a turn brought."""
-        for count in turn.counts:
-            self.decisions.labels(count.rule, count.reason).inc()
+        for (rule, reason), count in turn.counts.items():
+            self.decisions.labels(rule, str(reason)).inc(count)
         for _, letter in turn.letters:
             self.letters.labels(letter.reason).inc()
 
