@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "why": ("triggers.reports.command:command", "Tell why a customer got or did not get a message."),
     "run": ("triggers.drivers.embedded.command:command", "Run the service: one process, one SQLite file."),
     "dispatcher": ("triggers.drivers.kafka.dispatch_command:command", "Send what a fleet on Kafka decides."),
+    "web": ("triggers.drivers.kafka.web_command:command", "Take events over HTTP into a fleet's log."),
     "gateways": ("triggers.drivers.embedded.gateways_command:group", "Show how the gateways do; let one go on."),
     "suppressions": (
         "triggers.drivers.embedded.suppressions_command:group",
@@ -40,6 +41,10 @@ COMMANDS: Final = {
     "worker": ("triggers.drivers.kafka.worker_command:command", "Run a worker of a fleet on Kafka."),
     "load": ("triggers.drivers.kafka.load_command:command", "Write a recorded log to a fleet's log."),
     "export": ("triggers.drivers.kafka.export_command:command", "Write a fleet's log to a file."),
+    "dead-letters": (
+        "triggers.drivers.kafka.dead_letters_command:group",
+        "Show what could not be taken as an event; send it again.",
+    ),
     "topics": ("triggers.drivers.kafka.topics_command:command", "Set up a fleet's topics in Kafka."),
 }
 """Every command: where it is, as "module:attribute", and what it does."""

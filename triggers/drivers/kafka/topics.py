@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from triggers.drivers.kafka.settings import KafkaSettings
 
 READY_S: Final = 30.0
-"""How long new topics may take to have leaders."""
+"""How long it may take until all brokers know what was made and set."""
 
 MADE: Final = "made"
 CHANGED: Final = "changed"
@@ -75,7 +75,7 @@ async def ensure(settings: KafkaSettings) -> list[Change]:
                 changes.append(Change(topic.name, topic.partitions, what))
             else:
                 changes.append(Change(topic.name, was.partitions, *await _set(admin, topic, was)))
-        await _wait_for_leaders(admin, wanted)
+        await _wait(admin, wanted)
     return changes
 
 
@@ -156,12 +156,18 @@ async def _make(admin: AIOKafkaAdminClient, settings: KafkaSettings, missing: li
     return made
 
 
-async def _set(admin: AIOKafkaAdminClient, topic: Topic, found: _Found) -> tuple[str, tuple[str, ...]]:
-    """Set what differs. The request sets all that a topic has of its own, so that what others have set goes with it."""
-    differing = {key: value for key, value in topic.config.items() if found.config.get(key) != value}
+def _differing(topic: Topic, found: _Found) -> dict[str, str]:
+    """Tell what is to be set; the shop's own topics are as the shop wants them."""
+    differing = {key: value for key, value in topic.config.items() if topic.ours and found.config.get(key) != value}
     if found.replicas < SAFE_REPLICATION:  # made when fewer were asked for: it could not be written to any more
         differing.pop(IN_SYNC, None)
-    if not differing or not topic.ours:
+    return differing
+
+
+async def _set(admin: AIOKafkaAdminClient, topic: Topic, found: _Found) -> tuple[str, tuple[str, ...]]:
+    """Set what differs. The request sets all that a topic has of its own, so that what others have set goes with it."""
+    differing = _differing(topic, found)
+    if not differing:
         return KEPT, ()
     resource = ConfigResource(ConfigResourceType.TOPIC, topic.name, found.own | differing)
     for answer in await admin.alter_configs([resource]):
@@ -170,16 +176,20 @@ async def _set(admin: AIOKafkaAdminClient, topic: Topic, found: _Found) -> tuple
     return CHANGED, tuple(f"{key} {found.config.get(key)} -> {value}" for key, value in sorted(differing.items()))
 
 
-async def _wait_for_leaders(admin: AIOKafkaAdminClient, wanted: list[Topic]) -> None:
-    """Wait until all topics can be written to."""
+async def _wait(admin: AIOKafkaAdminClient, wanted: list[Topic]) -> None:
+    """Wait until the brokers have all topics as they should be, with leaders to write to."""
     end = asyncio.get_running_loop().time() + READY_S
     while True:
         found = await _found(admin, wanted)
-        waiting = [t.name for t in wanted if t.name not in found or not found[t.name].led]
+        waiting = [
+            topic.name
+            for topic in wanted
+            if (was := found.get(topic.name)) is None or not was.led or _differing(topic, was)
+        ]
         if not waiting:
             return
         if asyncio.get_running_loop().time() >= end:
-            raise ServiceUnusable(f"{waiting[0]} has partitions without a leader: see that all brokers run")
+            raise ServiceUnusable(f"{waiting[0]} is not ready after {READY_S:g} s: see that all brokers run")
         await asyncio.sleep(0.05)
 
 
