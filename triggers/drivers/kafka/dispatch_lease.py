@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from triggers.drivers.kafka.dispatch_settings import DispatchSettings
+    from triggers.drivers.kafka.settings import KafkaSettings
 
     Places = Mapping[tuple[str, int], int]
 
@@ -41,7 +43,7 @@ COMING: Final = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, No
 _log = structlog.get_logger("dispatch")
 
 
-def group_of(settings: DispatchSettings) -> str:
+def group_of(settings: KafkaSettings) -> str:
     """Name the group that the dispatcher's places are committed as; it has no members."""
     return f"{settings.app}-dispatcher"
 
@@ -74,7 +76,12 @@ class Lease:
         self._told: dict[tuple[str, int], int] = {}
         self._producer: AIOKafkaProducer | None = None
         self._from = self._until = 0.0
+        self._soon = asyncio.Event()
         self.fenced = False
+
+    def soon(self) -> None:
+        """Tell that somebody waits for what is stored to be committed."""
+        self._soon.set()
 
     def holds(self) -> bool:
         """Tell whether no other dispatcher can be sending. Any thread may ask."""
@@ -98,7 +105,10 @@ class Lease:
     async def run(self) -> None:
         """Have it confirmed again and again until cancelled. Raises ServiceUnusable once another one has it."""
         while True:
-            await asyncio.sleep(self._settings.beat_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.beat_s):
+                    await self._soon.wait()
+            self._soon.clear()
             await self.confirm()
 
     async def confirm(self) -> None:

@@ -21,6 +21,7 @@ from triggers.drivers.kafka.connection import saying as saying_of_kafka
 from triggers.drivers.kafka.dispatch_desk import Desk, Doubts
 from triggers.drivers.kafka.dispatch_lease import Lease
 from triggers.drivers.kafka.dispatch_metrics import DispatchMetrics
+from triggers.drivers.kafka.dispatch_opt_outs import OptOuts
 from triggers.drivers.kafka.dispatch_reading import Reader
 from triggers.drivers.kafka.dispatch_relay import Relay
 from triggers.drivers.kafka.dispatch_start import find_start
@@ -117,6 +118,8 @@ class PostOffice:
             virtual=settings.virtual,
             doubts=Doubts(settings, self._lease, self._log_reader),
         )
+        self._holding = OptOuts(self._dispatch.inflight, self._lease.soon)
+        self._opened.push_async_callback(self._holding.close)
         for gateway in self._dispatch.gateways.values():
             if isinstance(gateway, ConsoleGateway):
                 gateway.zone = zone
@@ -205,8 +208,10 @@ class PostOffice:
         return self._log_reader, self._command_reader, self._decision_reader
 
     def _places(self) -> dict[tuple[str, int], int]:
-        """Tell what is stored of each partition."""
-        return {(each.topic, part): at for each in self._all_readers() for part, at in each.stored.items()}
+        """Tell what is stored of each partition; of the log what is behind it, up to an opt-out that does not hold yet."""
+        log = self._log_reader
+        places = {(each.topic, part): at for each in self._all_readers() for part, at in each.stored.items()}
+        return places | {(log.topic, part): self._holding.up_to(part, at) for part, at in log.read.items()}
 
     def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         async def guarded() -> None:
@@ -246,6 +251,8 @@ class PostOffice:
             self.metrics.events.labels(entry.result).inc()
             if entry.note:
                 self.metrics.early.inc()
+        if copied.opted_out:
+            self._holding.begin(copied.opted_out, copied.opt_outs)
 
     def _ordered(self, ordered: Ordered) -> None:
         if ordered.new:

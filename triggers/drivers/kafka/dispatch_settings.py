@@ -23,6 +23,7 @@ class FaceSettings(KafkaSettings):
     """The settings of what takes requests over HTTP. Sizes in bytes, times in seconds.
 
     ``api_token`` is asked of whoever brings events or messages; it is for the environment (TRIGGERS_API_TOKEN).
+    ``fresh_s`` is how old may be what was last read of a customer's log when something commercial leaves to them.
     """
 
     port: int = Field(default=8_080, ge=0, le=65_535)
@@ -33,6 +34,7 @@ class FaceSettings(KafkaSettings):
     max_body: int = Field(default=5_000_000, ge=1_000)
     max_events_in_body: int = Field(default=20_000, ge=1)
     max_events_waiting: int = Field(default=100_000, ge=1)
+    fresh_s: float = Field(default=FRESH_S, gt=0, le=3_600, allow_inf_nan=False)
 
     @field_validator("api_token")
     @classmethod
@@ -53,9 +55,8 @@ class DispatchSettings(FaceSettings):
     """The settings of ``triggers dispatcher``. Times in seconds.
 
     ``go_on_at`` says where to go on with a database that is not the one that was used last: behind the commands that
-    the last dispatcher had taken over (``committed``), or behind all there are (``latest``). ``fresh_s`` is how old may
-    be what was last read of a customer's log when something commercial leaves to them. ``lease_s`` is for how long a
-    dispatcher may send after Kafka confirmed that it is the only one, every ``beat_s``; after ``patience_s`` without
+    the last dispatcher had taken over (``committed``), or behind all there are (``latest``). ``lease_s`` is for how long
+    a dispatcher may send after Kafka confirmed that it is the only one, every ``beat_s``; after ``patience_s`` without
     that it ends.
     """
 
@@ -63,7 +64,6 @@ class DispatchSettings(FaceSettings):
     delivery: Path | None = None
     upkeep_s: float = Field(default=30.0, gt=0, le=3_600, allow_inf_nan=False)
     go_on_at: Literal["committed", "latest"] | None = None
-    fresh_s: float = Field(default=FRESH_S, gt=0, le=3_600, allow_inf_nan=False)
     beat_s: float = Field(default=1.0, gt=0, le=60, allow_inf_nan=False)
     lease_s: float = Field(default=5.0, gt=0, le=300, allow_inf_nan=False)
     patience_s: float = Field(default=120.0, gt=0, le=3_600, allow_inf_nan=False)

@@ -31,10 +31,14 @@ _log = structlog.get_logger("dispatch")
 
 
 class Copied(NamedTuple):
-    """What became of the events of a piece of the log, and the customers among them who opted out."""
+    """What became of the events of a piece of the log, and the customers among them who opted out.
+
+    ``opt_outs`` is the place of the first opt-out in each partition that has one.
+    """
 
     entries: list[Entry]
     opted_out: frozenset[str]
+    opt_outs: dict[int, int]
 
 
 class LogTaker:
@@ -59,8 +63,10 @@ class LogTaker:
     def work(self, found: Found) -> Callable[[Connection], Copied]:
         """Read events; what is none of its key's customer is left to the engine, which puts it aside."""
         events = [event for part, records in found.items() for event in self._events(part, records)]
-        opted_out = frozenset(each.event.customer for each in events if opts_out(each.event))
-        return lambda connection: Copied(self._copy.take(connection, events), opted_out)
+        found_out = [each for each in events if opts_out(each.event)]
+        opted_out = frozenset(each.event.customer for each in found_out)
+        first = {each.part: each.offset for each in reversed(found_out)}
+        return lambda connection: Copied(self._copy.take(connection, events), opted_out, first)
 
     def _events(self, part: int, records: Collection[Record]) -> list[Logged]:
         told = [record for record in records if record.key is not None and record.value]  # else a tick, or nothing
