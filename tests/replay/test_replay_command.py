@@ -220,6 +220,18 @@ def test_time_goes_on_until_t_after_the_last_event(tmp_path: Path) -> None:
     assert len(lines(out)) == 2
 
 
+def test_a_try_waits_as_long_after_due_as_that_of_a_service(tmp_path: Path) -> None:
+    out = tmp_path / "sends.jsonl"
+    where = ("--rules", rules(tmp_path / "rules"), "--out", str(out), "--quiet")
+    late = order("paid", 2 * 3_600_000 + 90_000, "order.paid")  # a minute and a half after it was due
+    assert replay(log(tmp_path, [*EVENTS[:2], late]), *where, "--until", "2026-09-01 13:00") == 0
+    assert [(one["rule"], one["at"]) for one in lines(out)] == [("pay", "2026-09-01T04:30:00.000Z")]
+    assert replay(log(tmp_path, [*EVENTS[:2], late]), *where, "--until", "2026-09-01 13:00", "--settle", "120") == 0
+    assert lines(out) == []
+    assert replay(log(tmp_path, EVENTS[:2]), *where, "--until", "2026-09-01 13:00", "--settle", "120") == 0
+    assert [one["at"] for one in lines(out)] == ["2026-09-01T04:32:00.000Z"]
+
+
 def big(folder: Path) -> tuple[str, list[bytes]]:
     """Write a log of a few thousand events of many customers."""
     chance = random.Random(7)  # noqa: S311  a made-up log

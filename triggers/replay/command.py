@@ -44,6 +44,14 @@ _MILLISECOND = timedelta(milliseconds=1)
 )
 @click.option("--from", "since", metavar="T", help="Report only what falls at or after T.")
 @click.option("--until", metavar="T", help="Stop at T; else at the last event.")
+@click.option(
+    "--settle",
+    "settle_s",
+    metavar="S",
+    type=click.FloatRange(0, 86_400),
+    default=0.0,
+    help="Seconds after due before a try; services wait 120 unless told otherwise.  [default: 0]",
+)
 @click.option("--against", metavar="DIR2", type=Path, help="Show what the rules of another folder would change.")
 @click.option("--drafts", is_flag=True, help="Play draft rules as if they were live.")
 @click.option("--quiet", is_flag=True, help="Show neither progress nor summary.")
@@ -57,6 +65,7 @@ def command(
     order: str,
     since: str | None,
     until: str | None,
+    settle_s: float,
     against: Path | None,
     drafts: bool,
     quiet: bool,
@@ -65,10 +74,12 @@ def command(
 
     A LOG holds one event a line, .jsonl or .jsonl.gz; - is standard input. Several are merged in order of time. T is an
     RFC 3339 time, or a date (and time) on the shop's wall clock. Lines that are no events are left out and counted.
+    The log of a service in the order it was received, with the --settle of the service, gives what the service sent.
     """
     begun = perf_counter()
-    book, notes = _rulebook(folder, order, drafts=drafts, narrates=decisions is not None)
-    other = _rulebook(against, order, drafts=drafts, narrates=False)[0] if against is not None else None
+    settle = int(settle_s * 1_000)
+    book, notes = _rulebook(folder, order, settle, drafts=drafts, narrates=decisions is not None)
+    other = _rulebook(against, order, settle, drafts=drafts, narrates=False)[0] if against is not None else None
     zone = book.shop.zone
     stretch = Stretch(_instant(since, zone) or 0, _instant(until, zone))
     if stretch.until is not None and stretch.until < stretch.since:
@@ -97,8 +108,8 @@ def _compared(log: Log, book: Rulebook, stretch: Stretch, before: Sends) -> Comp
     return Comparison(before, after)
 
 
-def _rulebook(folder: Path, order: str, *, drafts: bool, narrates: bool) -> tuple[Rulebook, list[str]]:
-    """Load a folder of rules that is without errors; also say what a person should know of it."""
+def _rulebook(folder: Path, order: str, settle: int, *, drafts: bool, narrates: bool) -> tuple[Rulebook, list[str]]:
+    """Load a folder of rules that is without errors; also say what a person should know of it. ``settle`` in ms."""
     loaded = load(folder)
     if loaded.errors or loaded.shop is None:
         shown_errors = [str(finding) for finding in loaded.errors[:SHOWN_FINDINGS]]
@@ -114,7 +125,8 @@ def _rulebook(folder: Path, order: str, *, drafts: bool, narrates: bool) -> tupl
     if loaded.findings:
         notes.append(f"{counted(len(loaded.findings), 'warning')} about the rules: triggers rules check {folder}")
     lateness = 0 if order == "occurred" else None  # in order of what happened, nothing comes late
-    return Rulebook(rules, loaded.shop, revision=loaded.revision, lateness=lateness, narrates=narrates), notes
+    book = Rulebook(rules, loaded.shop, revision=loaded.revision, lateness=lateness, settle=settle, narrates=narrates)
+    return book, notes
 
 
 def _instant(text: str | None, zone: Zone) -> int | None:
