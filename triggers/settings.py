@@ -21,6 +21,8 @@ class Settings(BaseSettings):
     ``api_token`` is asked of whoever brings events or messages; it is for the environment, not for the command line.
     ``upkeep_s`` is how often gateways and rules are judged by their numbers.
     ``settle_s`` None is 120 in real time and 0 in virtual time (S16).
+    ``reload_s`` is how often the rules are looked at for edits; 0 is never. An edit that makes more than
+    ``max_due_at_once`` waiting messages due at once is not taken up (S38).
     """
 
     model_config = SettingsConfigDict(env_prefix="TRIGGERS_", extra="forbid", frozen=True)
@@ -38,6 +40,8 @@ class Settings(BaseSettings):
     api_token: SecretStr | None = None
 
     upkeep_s: float = Field(default=30.0, gt=0, le=3_600, allow_inf_nan=False)
+    reload_s: float = Field(default=5.0, ge=0, le=3_600, allow_inf_nan=False)
+    max_due_at_once: int = Field(default=200, ge=0)
     max_body: int = Field(default=5_000_000, ge=1_000)
     max_events_in_body: int = Field(default=20_000, ge=1)
     max_bodies_waiting: int = Field(default=200, ge=1)

@@ -20,6 +20,8 @@ class KafkaSettings(BaseSettings):
     transactions. ``sources`` are the shop's own topics. ``partitions`` and ``replication`` count where topics are made.
     ``virtual`` says that the log's times are recorded ones: nothing is ticked, and nothing waits for the wall's clock.
     ``settle_s`` None is 120 in real time and 0 in virtual time (S16).
+    ``reload_s`` is how often the rules are looked at for edits; 0 is never. An edit that makes more than
+    ``max_due_at_once`` waiting messages of the fleet due at once is not taken up (S38).
     """
 
     model_config = SettingsConfigDict(env_prefix="TRIGGERS_KAFKA_", extra="forbid", frozen=True)
@@ -33,6 +35,8 @@ class KafkaSettings(BaseSettings):
     rules: Path = Path("rules")
     virtual: bool = False
     settle_s: float | None = Field(default=None, ge=0, le=DAY_S, allow_inf_nan=False)
+    reload_s: float = Field(default=5.0, ge=0, le=3_600, allow_inf_nan=False)
+    max_due_at_once: int = Field(default=200, ge=0)
 
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65_535)
