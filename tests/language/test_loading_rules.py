@@ -11,7 +11,7 @@ import pytest
 from triggers.core.times import DAY
 from triggers.errors import RulesUnusable
 from triggers.language import load
-from triggers.language.folder import MAX_FILES
+from triggers.language.contents import MAX_FILES
 
 if TYPE_CHECKING:
     from conftest import Folder

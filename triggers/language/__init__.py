@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from triggers.language.findings import Finding
-    from triggers.language.folder import Loaded, RuleFile, build_rule, build_shop, load, overlay
+    from triggers.language.folder import Loaded, RuleFile, build_rule, build_shop, load, load_contents, overlay
 
-__all__ = ["Finding", "Loaded", "RuleFile", "build_rule", "build_shop", "load", "overlay"]
+__all__ = ["Finding", "Loaded", "RuleFile", "build_rule", "build_shop", "load", "load_contents", "overlay"]
 
 
 def __getattr__(name: str) -> Any:

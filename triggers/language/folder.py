@@ -8,15 +8,15 @@ from codecs import BOM_UTF8
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from triggers.errors import RulesUnusable
 from triggers.language import lint
 from triggers.language.across import across
 from triggers.language.building import Building, build
+from triggers.language.contents import SHOP_FILE, as_bytes, content_of, contents_of, revision_of
 from triggers.language.model import RuleModel
 from triggers.language.places import Places
 from triggers.language.reading import Reading, from_plain, no_empty_values, validated
 from triggers.language.shop import SharedShop, shop_of
-from triggers.language.tree import MAX_BYTES, read
+from triggers.language.tree import read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
     from triggers.language.cases_model import Case
     from triggers.language.findings import Finding
     from triggers.language.tree import Document, Path
-
-SHOP_FILE = "_shop.yaml"
-ENDINGS = (".yaml", ".yml")
-MAX_FILES = 2_000
-_MAX_READ = MAX_BYTES + 1
 
 _FILL = {
     "rule": "v1", "id": "rule", "title": "rule", "status": "draft", "class": "marketing", "send": {"text": "…"}
@@ -95,14 +90,17 @@ def load(folder: FilePath, *, since: int = 0, today: int | None = None) -> Loade
     ``since`` (epoch ms) is when they come into force; ``today`` (days since 1970-01-01) lets holidays without a coming
     date be noticed. Raises RulesUnusable when the folder cannot be read; what is wrong inside is a finding.
     """
-    names = _names(folder)
-    contents = {name: _content(folder / name) for name in [SHOP_FILE, *names]}
-    revision = hashlib.sha256()
-    for name, content in contents.items():
-        revision.update(name.encode() + b"\0" + hashlib.sha256(_bytes(content)).digest())
+    return load_contents(folder, contents_of(folder), since=since, today=today)
+
+
+def load_contents(
+    folder: FilePath, contents: Mapping[str, bytes | str], *, since: int = 0, today: int | None = None
+) -> Loaded:
+    """Load rule files whose contents are at hand, the shop's among them, as if the folder held these."""
+    names = sorted(name for name in contents if name != SHOP_FILE)
     shop_reading, shop = _shop(folder, contents[SHOP_FILE])
     lint_shop = shop or _stand_in()
-    salt = _bytes(contents[SHOP_FILE])
+    salt = as_bytes(contents[SHOP_FILE])
     drafts = [_draft(folder, name, contents[name], lint_shop, since=since, salt=salt) for name in names]
     across(drafts, lint_shop, today)
     usable = shop is not None and not shop_reading.faulty
@@ -112,48 +110,13 @@ def load(folder: FilePath, *, since: int = 0, today: int | None = None) -> Loade
         shop=shop if usable else None,
         files={draft.id: _file(draft) for draft in good},
         findings=[finding for reading in (shop_reading, *(d.reading for d in drafts)) for finding in reading.shown()],
-        revision=revision.hexdigest()[:12],
+        revision=revision_of(contents),
     )
 
 
 def read_file(path: FilePath) -> Reading:
     """Read one YAML file with its findings; its ``document`` is None where there is too little to go on."""
-    return _read(str(path), _content(path))
-
-
-def _names(folder: FilePath) -> list[str]:
-    try:
-        found = sorted(each.name for each in folder.iterdir())
-    except FileNotFoundError:
-        raise RulesUnusable(f"{folder}: there is no such folder of rules") from None
-    except NotADirectoryError:
-        raise RulesUnusable(f"{folder} is a file; give the folder that holds the rules") from None
-    except OSError as error:
-        raise RulesUnusable(f"{folder} cannot be read: {error.strerror}") from error
-    names = [name for name in found if name.endswith(ENDINGS) and name != SHOP_FILE and not name.startswith(".")]
-    if len(names) > MAX_FILES:
-        raise RulesUnusable(f"{folder} holds {len(names)} rule files; {MAX_FILES} at most")
-    return names
-
-
-def _content(path: FilePath) -> bytes | str:
-    """Read a file; a text tells why that was not possible."""
-    if path.is_dir():
-        return "a folder where a rule file is expected; rename it"
-    if path.exists() and not path.is_file():
-        return "not a file; a pipe or a device holds no rule"
-    try:
-        with path.open("rb") as file:
-            return file.read(_MAX_READ)
-    except FileNotFoundError:
-        mend = "; it holds name and timezone of the shop" if path.name == SHOP_FILE else ""
-        return f"there is no {path.name}{mend}"
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-
-
-def _bytes(content: bytes | str) -> bytes:
-    return content.encode() if isinstance(content, str) else content
+    return _read(str(path), content_of(path))
 
 
 def _read(path: str, content: bytes | str) -> Reading:
@@ -186,7 +149,7 @@ def _draft(folder: FilePath, name: str, content: bytes | str, shop: SharedShop, 
     draft = Draft(reading, name.rpartition(".")[0])
     if reading.document is not None:
         draft.data = reading.document.root.plain()
-        revision = hashlib.sha256(salt + b"\0" + _bytes(content)).hexdigest()[:12]
+        revision = hashlib.sha256(salt + b"\0" + as_bytes(content)).hexdigest()[:12]
         _check(draft, shop, since=since, revision=revision, name=draft.name)
     return draft
 
