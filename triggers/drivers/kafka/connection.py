@@ -37,6 +37,7 @@ async def reading(settings: KafkaSettings, **options: Any) -> AsyncIterator[AIOK
         "isolation_level": "read_committed",
         "enable_auto_commit": False,
         "auto_offset_reset": "earliest",
+        "fetch_max_wait_ms": 50,  # who reads on elsewhere waits for the last answer first
     } | options
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap, group_id=None, **options)
     with saying(settings):

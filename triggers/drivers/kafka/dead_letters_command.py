@@ -78,6 +78,8 @@ def show(
     **given: Any,
 ) -> int:
     """Show when each came, from where, why it is no event, and how large it is; the latest last."""
+    from triggers.replay.summary import counted  # noqa: PLC0415  --help needs none of this
+
     if db is not None:
         if origins or requeued:
             raise click.UsageError("--origin and --requeued are of a fleet's letters; leave them out with --db")
@@ -93,7 +95,7 @@ def show(
     for letter in shown:
         click.echo(msgspec.json.encode(letter) if as_json else str(letter))
     if more:
-        click.echo(f"{more} earlier ones are not shown; see --limit", err=True)
+        click.echo(f"{counted(more, 'earlier letter')} not shown; see --limit", err=True)
     if not shown:
         click.echo("no dead letters", err=True)
     return 0
