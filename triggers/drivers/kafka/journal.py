@@ -11,8 +11,9 @@ import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 
+from triggers.drivers.kafka.connection import saying
 from triggers.errors import PartitionLost, ServiceUnusable
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ MOST_RECORD: Final = 8_000_000
 FETCH_BYTES: Final = 8_000_000
 READ_TIMEOUT_MS: Final = 1_000
 TRANSACTION_MS: Final = 60_000
+FAULT_S: Final = 1.0
+"""How long the outcome of what was sent is waited for when a turn has failed."""
 _OVERHEAD: Final = 80  # bytes that a record may take in a batch beside its key and value
 
 
@@ -52,7 +55,7 @@ class Journal:
     def __init__(self, settings: KafkaSettings, name: str, topic: str, partition: int) -> None:
         self.name = f"{settings.app}.{name}"
         self.topic, self.partition = topic, partition
-        self._bootstrap = settings.bootstrap
+        self._settings = settings
         self._producer: AIOKafkaProducer | None = None
         self.end = 0
 
@@ -63,25 +66,26 @@ class Journal:
         """
         await self.close()
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
+            bootstrap_servers=self._settings.bootstrap,
             transactional_id=self.name,
             transaction_timeout_ms=TRANSACTION_MS,
             max_batch_size=MOST_RECORD,
             max_request_size=MOST_RECORD + MOST_BATCH,
             linger_ms=0,
         )
-        try:
-            await producer.start()
-            self._producer = producer
-            return await self._read()
-        except KafkaError as error:
-            await self.close()
-            raise ServiceUnusable(f"{self.topic} {self.partition} cannot be taken over: {error!r}") from error
+        self._producer = producer
+        with saying(self._settings):
+            try:
+                await producer.start()
+                return await self._read()
+            except BaseException:
+                await self.close()
+                raise
 
     async def _read(self) -> dict[bytes, bytes | None]:
         place = TopicPartition(self.topic, self.partition)
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
+            bootstrap_servers=self._settings.bootstrap,
             enable_auto_commit=False,
             isolation_level="read_committed",
             max_partition_fetch_bytes=FETCH_BYTES,
@@ -110,31 +114,33 @@ class Journal:
         """
         producer = self._producer
         assert producer is not None, "a journal is opened before it is written"  # noqa: S101  an invariant
-        end = self.end
+        sent: list[tuple[int, asyncio.Future[RecordMetadata]]] = []
         try:
             await producer.begin_transaction()
-            sent = [
-                (batch, builder, await self._send(producer, batch, builder))
-                for batch in batches
-                for builder in _built(producer, batch)
-            ]
-            acks = await asyncio.gather(*(ack for _, _, ack in sent))
+            for batch in batches:
+                own = (batch.topic, batch.partition) == (self.topic, self.partition)
+                for builder in _built(producer, batch):
+                    ack = await producer.send_batch(builder, batch.topic, partition=batch.partition)
+                    sent.append((builder.record_count() if own else 0, ack))
+            await asyncio.gather(*(ack for _, ack in sent))
             await producer.commit_transaction()
-        except ProducerFenced as error:
-            raise PartitionLost(
-                f"another process has taken over {self.topic} {self.partition}; nothing of this turn was written"
-            ) from error
-        except KafkaError as error:
-            raise ServiceUnusable(f"{self.topic} {self.partition} cannot be written: {error!r}") from error
-        for (batch, builder, _), ack in zip(sent, acks, strict=True):
-            if (batch.topic, batch.partition) == (self.topic, self.partition):
-                end = ack.offset + builder.record_count() + 1  # and the mark of the commit
-        self.end = end
+        except (KafkaError, IllegalOperation) as error:
+            raise await self._fault(error, [ack for _, ack in sent]) from error
+        for count, ack in sent:
+            if count:
+                self.end = ack.result().offset + count + 1  # and the mark of the commit
 
-    @staticmethod
-    async def _send(producer: AIOKafkaProducer, batch: Batch, builder: BatchBuilder) -> asyncio.Future[RecordMetadata]:
-        ack: asyncio.Future[RecordMetadata] = await producer.send_batch(builder, batch.topic, partition=batch.partition)
-        return ack
+    async def _fault(self, error: Exception, acks: list[asyncio.Future[RecordMetadata]]) -> ServiceUnusable:
+        """Find out what ended a turn: what is sent after the word that another owner is there fails otherwise."""
+        found: list[BaseException] = [error]
+        if acks:
+            done, _ = await asyncio.wait(acks, timeout=FAULT_S)
+            found += [fault for ack in done if not ack.cancelled() and (fault := ack.exception()) is not None]
+        if any(isinstance(fault, ProducerFenced) for fault in found):
+            return PartitionLost(
+                f"another process has taken over {self.topic} {self.partition}; nothing of this turn was written"
+            )
+        return ServiceUnusable(f"{self.topic} {self.partition} cannot be written: {error!r}")
 
     async def partitions_of(self, topic: str) -> int:
         """Tell how many partitions a topic has."""
@@ -156,9 +162,9 @@ def _built(producer: AIOKafkaProducer, batch: Batch) -> Iterator[BatchBuilder]:
         if size and size + more > MOST_BATCH:
             yield builder
             builder, size = producer.create_batch(), 0
-        headers = batch.headers[number] if batch.headers else []
-        if builder.append(timestamp=None, key=key, value=value, headers=headers) is None:
+        if more > MOST_RECORD:
             raise ServiceUnusable(f"a record of {more} bytes is too large for {batch.topic} {batch.partition}")
+        builder.append(timestamp=None, key=key, value=value, headers=batch.headers[number] if batch.headers else [])
         size += more
     if size:
         yield builder
