@@ -68,8 +68,12 @@ class Source:
         """Have the log written to a temporary file, which goes when it is closed."""
         try:
             self._spooled = tempfile.NamedTemporaryFile(prefix="triggers-")  # noqa: SIM115  it lives as long as its source
-            write(self._spooled)
-            self._spooled.flush()
+            try:
+                write(self._spooled)
+                self._spooled.flush()
+            except BaseException:
+                self._spooled.close()
+                raise
         except OSError as error:
             words = os.strerror(error.errno or 0)
             raise OutputUnusable(f"{self.name} cannot be kept in {tempfile.gettempdir()}: {words}") from error
