@@ -6,16 +6,25 @@ import asyncio
 import signal
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaConnectionError
 from chunk_worker import SESSION_S, Note, Worker
 from kafka_broker import Write, create_topics, write
+
+from triggers.drivers.kafka.faust_app import make_app, on_chunks, run
+from triggers.drivers.kafka.settings import KafkaSettings
+from triggers.errors import ServiceUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from aiokafka import ConsumerRecord
+
+    from triggers.drivers.kafka.transport import Consumer
 
     Start = Callable[..., Worker]
 
@@ -253,3 +262,68 @@ async def test_a_slow_chunk_is_ended_before_its_partition_goes(shop: Shop, start
         assert {other.last for other in before} <= ended
     assert skipped(a, b) == []
     assert len(a.handled()) + len(b.handled()) == len(shop.values)
+
+
+class Here:
+    """A worker in this process."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.handled: list[str] = []
+        self.app = make_app(KafkaSettings(bootstrap=shop.bootstrap, app=shop.group, max_chunk=5))
+        self.stop = asyncio.Event()
+        on_chunks(self.app, shop.topic, self.handle)
+        self.consumer = cast("Consumer", self.app.consumer)
+
+    async def handle(self, _partition: int, records: list[ConsumerRecord[bytes, bytes]]) -> None:
+        self.handled += [(record.value or b"").decode() for record in records]
+
+    async def run_until(self, true: Callable[[], bool]) -> None:
+        running = asyncio.create_task(run(self.app, self.stop))
+        await until(lambda: true() or running.done())
+        self.stop.set()
+        async with asyncio.timeout(10):
+            await running
+
+
+@pytest.mark.parametrize("followed", [False, True])
+async def test_a_chunk_that_faust_loses_ends_the_worker_and_is_not_skipped(shop: Shop, *, followed: bool) -> None:
+    await shop.sell(5)
+    worker, lost = Here(shop), []
+    hand_over = worker.consumer.callback
+
+    async def lose(chunk: Any) -> None:
+        if chunk.partition == 2 and not lost:
+            lost.append(chunk)
+            if followed:
+                await shop.sell(1)
+            return
+        await hand_over(chunk)
+
+    worker.consumer.callback = lose
+    with pytest.raises(ServiceUnusable, match=f"{shop.topic}/2: chunk"):
+        await worker.run_until(lambda: False)
+    assert not any(value.startswith("2-") for value in worker.handled)
+    again = Here(shop)
+    await again.run_until(lambda: {*again.handled, *worker.handled} == shop.values)
+    assert [value for value in again.handled if value.startswith("2-")] == shop.written[2]
+
+
+async def test_nothing_flows_while_the_places_are_not_settled(shop: Shop) -> None:
+    consumer = Here(shop).consumer
+    await consumer.on_partitions_revoked(set())
+    consumer.resume_flow()  # what Faust does at the end of the last rebalance, where the next one has begun
+    assert not consumer.flow_active
+    consumer.discard()
+
+
+async def test_a_worker_ends_at_once_where_it_is_told_so_before_it_is_ready(shop: Shop) -> None:
+    await shop.sell(1)
+    worker = Here(shop)
+    await worker.run_until(lambda: True)
+    assert worker.handled == []
+
+
+async def test_a_worker_without_a_broker_says_so(shop: Shop) -> None:
+    shop.bootstrap = "127.0.0.1:9"
+    with pytest.raises(KafkaConnectionError, match="Unable to bootstrap"):
+        await Here(shop).run_until(lambda: False)

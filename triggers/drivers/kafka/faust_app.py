@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
@@ -10,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import faust
 
+from triggers.drivers.kafka.chunks import ChunkSchema
 from triggers.drivers.kafka.lanes import Lanes
-from triggers.drivers.kafka.transport import SCHEME, ChunkSchema
+from triggers.drivers.kafka.transport import SCHEME
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable
 
     from aiokafka import ConsumerRecord
@@ -26,6 +27,10 @@ REBALANCE_S: Final = 30.0
 """How long a group waits for a worker that is alive and does not give up its partitions."""
 MAX_FETCH_BYTES: Final = 1_048_576
 """Read of a partition at once; a larger record comes alone."""
+
+
+STOP_S: Final = 60.0
+"""Ending takes no longer: what is under way is ended or cancelled, and the group is left, within seconds."""
 
 
 class App(faust.App):
@@ -103,9 +108,13 @@ async def run(app: App, stop: asyncio.Event) -> None:
         await app.wait_first(app.start(), stop.wait())
         await app.wait(stop.wait())
     finally:
-        for lanes in app.lanes:
-            await lanes.close()
-        await app.stop()
-        shutil.rmtree(app.conf.datadir, ignore_errors=True)
+        try:
+            for lanes in app.lanes:
+                await lanes.close()
+        finally:
+            async with asyncio.timeout(STOP_S):
+                await app.stop()
+            cast("Consumer", app.consumer).discard()
+            shutil.rmtree(app.conf.datadir, ignore_errors=True)
     if app.crash_reason is not None:
         raise app.crash_reason

@@ -33,6 +33,8 @@ _NAMES: Final = {
         Consumer.callback | read | - | hands a message to the conductor
         Consumer.flow_active | read | - | whether the streams take anything
         Consumer.can_resume_flow | read | - | waited for while they do not
+        Consumer.stop_flow | called | aa77389dc23a | also where there was nothing to give up
+        Consumer.resume_flow | overridden | 192f20bc377f | not while another rebalance has begun
         Consumer.suspend_flow | read | - | ends a wait for room in a stream
         Consumer.consumer_stopped_errors | read | - | what the thread raises when it ends
         Consumer.ack | overridden | 5548cf0f7584 | a chunk knows itself whether it is handled

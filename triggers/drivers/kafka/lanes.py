@@ -79,6 +79,7 @@ class Lanes:
     def put(self, event: Any) -> None:
         """Take a chunk. ServiceUnusable if one before it was lost on the way here."""
         chunk = event.message
+        chunk.arrived = True
         lane = self._lanes.get(chunk.partition)
         if lane is None or not lane.open:
             return  # it comes again, here or elsewhere: it is not acknowledged

@@ -13,29 +13,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, cast
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from faust.serializers.schemas import Schema
+from aiokafka import TopicPartition
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as stock
-from faust.types.tuples import TP, ConsumerMessage
+from faust.types.tuples import TP
 
-from triggers.drivers.kafka.assignment import StickyAssignor
+from triggers.drivers.kafka.chunks import Chunk, Fetched
+from triggers.drivers.kafka.reading import UNSETTLED, Listener, Thread
+from triggers.errors import ServiceUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-
-    from aiokafka import ConsumerRecord
+    from collections.abc import Iterator
 
 SCHEME: Final = "kbatch"
-UNSETTLED: Final = -1
-FETCH_WAIT_MS: Final = 100
-"""How long the broker may keep a request that has nothing to bring; what is not part of it waits as long."""
 LISTEN_MS, LISTEN_BUSY_MS = 250, 10
 """How long one look for records takes, and while a lane is full."""
 SEEK_S: Final = 60.0
 """Going back to the committed places takes no longer, or the worker ends. Faust would wait for ever."""
+LOST_LOOKS: Final = 20
+"""A chunk that has not come to its lane after so many looks for more, each a turn of the event loop or more, is lost."""
 COMMIT_S: Final = 5.0
 """The last commit before partitions are given up takes no longer; what it would have said is read again."""
 
@@ -54,147 +52,6 @@ class Lanes(Protocol):
         """Take what the group gave; ``unbroken`` says that nobody else can have had what stays."""
 
 
-class ChunkSchema(Schema[Any, Any]):
-    """The schema of a topic read in chunks: nothing is decoded, an event's value is a list of ConsumerRecord."""
-
-    def compile(self, app: Any, **_options: Any) -> Callable[..., Awaitable[Any]]:
-        """Make what turns a message into an event."""
-
-        async def decode(message: Any, *, propagate: bool = False) -> Any:  # noqa: ARG001  Faust asks for both
-            return app.create_event(None, message.value, None, message)
-
-        return decode
-
-
-class Chunk(ConsumerMessage):
-    """Records of one partition that follow each other: number ``number`` of its epoch."""
-
-    def __init__(self, tp: TP, records: Sequence[ConsumerRecord], epoch: int, number: int, generation: int) -> None:
-        last = records[-1]
-        super().__init__(
-            tp.topic,
-            tp.partition,
-            last.offset,
-            last.timestamp / 1_000,
-            last.timestamp_type,
-            None,
-            None,
-            cast("Any", records),
-            None,
-            tp=tp,
-            generation_id=generation,
-        )
-        self.epoch = epoch
-        self.number = number
-        self.next_offset = last.offset + 1
-
-
-class Fetched(NamedTuple):
-    """What one look brought: records, and where each partition stands after them (past what is not shown to readers)."""
-
-    epoch: int
-    records: dict[TopicPartition, list[ConsumerRecord]]
-    places: dict[TopicPartition, int]
-
-
-class Listener(stock.ConsumerRebalanceListener):
-    """Hears from aiokafka, in the consumer's thread, that partitions are revoked and assigned."""
-
-    _thread: Thread
-
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> Any:
-        """From now on all that was read is void."""
-        self._thread.unsettle()
-        return super().on_partitions_revoked(revoked)
-
-    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Note the group's new generation before Faust acts on it."""
-        self._thread.join(frozenset(assigned))
-        await super().on_partitions_assigned(assigned)
-
-
-class Thread(stock.AIOKafkaConsumerThread):
-    """The thread in which aiokafka reads; what has ``await`` in it runs there."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.assignor = StickyAssignor()
-        self.settled = UNSETTLED
-        self.unbroken = False
-        self._epochs = 0
-        self._changes = 0
-        self._membership: tuple[str, int] = ("", UNSETTLED)
-
-    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
-        conf = self.app.conf
-        return AIOKafkaConsumer(
-            bootstrap_servers=stock.server_list(transport.url, transport.default_port),
-            client_id=conf.broker_client_id,
-            group_id=conf.id,
-            partition_assignment_strategy=[self.assignor],
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_min_bytes=1,
-            fetch_max_wait_ms=FETCH_WAIT_MS,
-            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
-            max_poll_interval_ms=int(conf.broker_max_poll_interval * 1_000),
-            request_timeout_ms=int(conf.broker_request_timeout * 1_000),
-            session_timeout_ms=int(conf.broker_session_timeout * 1_000),
-            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1_000),
-            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1_000),
-            metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
-            connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
-        )
-
-    def unsettle(self) -> None:
-        """Make void what was read and not handed over; ``rewind`` must follow before anything is."""
-        self._changes += 1
-        self.settled = UNSETTLED
-
-    def join(self, assigned: frozenset[TopicPartition]) -> None:
-        """Take part in a new generation of the group."""
-        self.unsettle()
-        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001  as the stock listener does
-        member, generation = self._membership
-        self._membership = (coordinator.member_id, coordinator.generation)
-        self.unbroken = self._membership == (member, generation + 1)
-        self.assignor.settle(coordinator.generation, assigned)
-
-    async def rewind(self) -> dict[TopicPartition, int | None]:
-        """Put all partitions back to their committed places; those without one to the beginning. Tells what was found."""
-        found: dict[TopicPartition, int | None] = await self.call_thread(self._rewind)
-        return found
-
-    async def _rewind(self) -> dict[TopicPartition, int | None]:
-        consumer, changes = self._ensure_consumer(), self._changes
-        tps = sorted(consumer.assignment())
-        found = dict(zip(tps, await asyncio.gather(*map(consumer.committed, tps)), strict=True))
-        fresh = [tp for tp, offset in found.items() if not offset]
-        begins = await consumer.beginning_offsets(fresh) if fresh else {}
-        if changes != self._changes or sorted(consumer.assignment()) != tps:
-            return {}  # partitions moved meanwhile: that rebalance has a rewind of its own
-        for tp in tps:  # from here to the end nothing is awaited, so nothing is read in between
-            consumer.seek(tp, found[tp] or begins[tp])
-        self._epochs += 1
-        self.settled = self._epochs
-        return found
-
-    async def fetch(self, wanted: frozenset[TopicPartition], wait_ms: int) -> Fetched:
-        """Take what was read of some partitions, or wait a while for it."""
-        fetched: Fetched = await self.call_thread(self._fetch, wanted, wait_ms)
-        return fetched
-
-    async def _fetch(self, wanted: frozenset[TopicPartition], wait_ms: int) -> Fetched:
-        consumer = self._ensure_consumer()
-        records = await consumer.getmany(*wanted, timeout_ms=wait_ms)
-        epoch = self.settled  # in the same step as the records were taken
-        places: dict[TopicPartition, int] = {}
-        if epoch != UNSETTLED:
-            places = {tp: await consumer.position(tp) for tp in wanted & consumer.assignment()}
-        return Fetched(epoch, records, places)
-
-
 class Consumer(stock.Consumer):
     """Faust's consumer, handing over chunks and committing up to the last of those acknowledged without a gap."""
 
@@ -208,6 +65,7 @@ class Consumer(stock.Consumer):
         self._reached: dict[TP, int] = {}
         self._numbers: defaultdict[TP, int] = defaultdict(int)
         self._held: set[TP] = set()
+        self._looks = 0
 
     def _new_consumer_thread(self) -> Thread:
         return Thread(self, loop=self.loop, beacon=self.beacon)
@@ -225,6 +83,8 @@ class Consumer(stock.Consumer):
     async def _drain_messages(self, fetcher: Any) -> None:
         try:
             while not (self.should_stop or fetcher.should_stop):
+                self._looks += 1
+                self._miss_lost()
                 if not self.flow_active:
                     await self.wait(cast("Any", self.can_resume_flow))
                 elif wanted := frozenset(TopicPartition(*tp) for tp in self.assignment() - self._held):
@@ -245,6 +105,19 @@ class Consumer(stock.Consumer):
             if not self._due(fetched.epoch):
                 return
             await self.wait_first(self.callback(chunk), cast("Any", self.suspend_flow.wait()))
+            chunk.handed_over = self._looks
+
+    def _miss_lost(self) -> None:
+        """Raise ServiceUnusable if Faust lost a chunk: where more chunks follow, the lane notices that by the numbers."""
+        for tp, sent in self._sent.items():
+            first = sent[0] if sent else None
+            if first is None or first.arrived or first.handed_over is None or not self._due(first.epoch):
+                continue
+            if self._looks - first.handed_over > LOST_LOOKS:
+                raise ServiceUnusable(
+                    f"{tp.topic}/{tp.partition}: chunk {first.number} before offset {first.next_offset} was lost in this "
+                    f"process. A new start reads it again"
+                )
 
     def _due(self, epoch: int) -> bool:
         return epoch != UNSETTLED and epoch == self._thread.settled and self.flow_active and not self.should_stop
@@ -298,6 +171,14 @@ class Consumer(stock.Consumer):
 
     # Rebalancing.
 
+    def resume_flow(self) -> None:
+        """Let chunks flow, unless another rebalance has begun: Faust ends the last one all the same.
+
+        What flowed then would be lost, because Faust empties its streams after it has gone back.
+        """
+        if self._thread.settled != UNSETTLED:
+            super().resume_flow()
+
     async def perform_seek(self) -> None:
         """Go back to the committed places, and begin an epoch."""
         self._thread.unsettle()
@@ -309,6 +190,7 @@ class Consumer(stock.Consumer):
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Give partitions up; the group goes on when this returns, and no handler runs then."""
+        self.stop_flow()  # Faust does so only where there was something to give up
         await super().on_partitions_revoked(revoked)
         await self._pause()
         self._forget()
@@ -339,6 +221,12 @@ class Consumer(stock.Consumer):
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Say nothing: Faust takes a reader behind an open transaction for a stuck one. Our own metric tells the lag."""
+
+    def discard(self) -> None:
+        """Close the loop of a thread that never ran; one that ran closes its own."""
+        loop = self._thread.thread_loop
+        if not loop.is_running() and not loop.is_closed():
+            loop.close()
 
     def close(self) -> None:
         """Do nothing: Faust closes from the wrong loop here, and the group would not hear that this worker leaves."""
