@@ -25,8 +25,8 @@ WITHIN_S = 20.0
 USERNAME, PASSWORD = "shop", "a&b*c 1"
 
 
-def eventually(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + WITHIN_S
+def eventually(holds: Callable[[], bool], *, within_s: float = WITHIN_S) -> None:
+    until = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < until, "it did not come to that"
         time.sleep(0.05)
@@ -62,7 +62,7 @@ def dispatcher() -> Iterator[tuple[type[Heard], int]]:
 class Running:
     """A Kannel that `start` runs; ``sendsms`` is its port."""
 
-    def __init__(self, folder: Path, replies_url: str) -> None:
+    def __init__(self, folder: Path, replies_url: str, password: str = PASSWORD) -> None:
         found = needed()
         admin, boxes, handsets, self.sendsms = _free_ports(4)
         self.environment = os.environ | {
@@ -75,7 +75,7 @@ class Running:
             "KANNEL_BOXES_PORT": str(boxes),
             "KANNEL_HANDSETS_PORT": str(handsets),
             "KANNEL_SENDSMS_PORT": str(self.sendsms),
-            "KANNEL_PASSWORD": PASSWORD,
+            "KANNEL_PASSWORD": password,
             "KANNEL_REPLIES_URL": replies_url,
         }
         self.log = folder / "log"
