@@ -43,8 +43,8 @@ class KafkaSettings(BaseSettings):
     session_timeout_s: float = Field(default=6.0, ge=1, le=300)
     heartbeat_s: float = Field(default=1.0, gt=0, le=60)
     tick_s: float = Field(default=1.0, gt=0, le=60)
-    max_chunk: int = Field(default=4_096, ge=1, le=100_000)
-    max_customers_in_memory: int = Field(default=20_000, ge=1)
+    max_chunk: int = Field(default=8_192, ge=1, le=100_000)
+    max_customers_in_memory: int = Field(default=50_000, ge=1)
 
     @field_validator("sources", mode="before")
     @classmethod
