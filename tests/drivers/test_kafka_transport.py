@@ -19,7 +19,7 @@ from triggers.drivers.kafka.settings import KafkaSettings
 from triggers.errors import ServiceUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     from aiokafka import ConsumerRecord
@@ -267,11 +267,11 @@ async def test_a_slow_chunk_is_ended_before_its_partition_goes(shop: Shop, start
 class Here:
     """A worker in this process."""
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: Shop, handle: Callable[[int, list[Any]], Awaitable[None]] | None = None) -> None:
         self.handled: list[str] = []
         self.app = make_app(KafkaSettings(bootstrap=shop.bootstrap, app=shop.group, max_chunk=5))
         self.stop = asyncio.Event()
-        on_chunks(self.app, shop.topic, self.handle)
+        on_chunks(self.app, shop.topic, handle or self.handle)
         self.consumer = cast("Consumer", self.app.consumer)
 
     async def handle(self, _partition: int, records: list[ConsumerRecord[bytes, bytes]]) -> None:
@@ -306,6 +306,28 @@ async def test_a_chunk_that_faust_loses_ends_the_worker_and_is_not_skipped(shop:
     again = Here(shop)
     await again.run_until(lambda: {*again.handled, *worker.handled} == shop.values)
     assert [value for value in again.handled if value.startswith("2-")] == shop.written[2]
+
+
+async def test_a_partition_without_a_committed_place_is_read_again_from_its_beginning(shop: Shop, start: Start) -> None:
+    stuck = asyncio.Event()
+
+    async def sticking(partition: int, records: list[ConsumerRecord[bytes, bytes]]) -> None:
+        if partition == 2 and not stuck.is_set():
+            stuck.set()
+            await asyncio.Event().wait()
+        await worker.handle(partition, records)
+
+    worker = Here(shop, sticking)
+    await shop.sell(30)
+    others: list[Worker] = []
+
+    def ready() -> bool:
+        if stuck.is_set() and not others:
+            others.append(start("b"))  # it joins; what sticks is cancelled, and its partition stays here
+        return {*worker.handled, *(value for other in others for value in other.handled())} == shop.values
+
+    await worker.run_until(ready)
+    assert [value for value in worker.handled if value.startswith("2-")] == shop.written[2]
 
 
 async def test_nothing_flows_while_the_places_are_not_settled(shop: Shop) -> None:
