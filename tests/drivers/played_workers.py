@@ -85,7 +85,7 @@ class Fleet:
         (self.rules / "wish.yaml").write_text(RULE)
         self.sent_file = folder / "sent.jsonl"
         self.delivery = folder / "delivery.yaml"
-        self.deliver({"main": {"type": "file", "path": str(self.sent_file)}})
+        self.deliver({"main": {"type": "file", "path": str(self.sent_file), "rate": 5_000, "at_once": 100}})
         self._count = 0
 
     def deliver(self, gateways: dict[str, Any], **more: Any) -> None:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import random
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from played_workers import Fleet, send, until
+from aiokafka import AIOKafkaProducer
+from kafka_broker import Write
+from played_workers import Fleet, now, send, until
 from running import query
+
+from triggers.drivers.kafka.records import COMMANDS, DECISIONS, EVENTS, Cancel, Decided, encode_command
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -25,11 +34,13 @@ async def fleet(kafka: str, prefix: str, tmp_path: Path) -> Fleet:
 
 @pytest.fixture
 async def start(fleet: Fleet) -> AsyncIterator[Callable[..., Running]]:
-    """Start dispatchers; what still runs at the end is killed."""
+    """Start dispatchers, each once it listens; what still runs at the end is killed."""
     started: list[Running] = []
 
-    def begin(*options: str, **settings: Any) -> Running:
+    def begin(*options: str, ready: bool = True, **settings: Any) -> Running:
         started.append(fleet.running(*options, **settings))
+        if ready:
+            started[-1].address()
         return started[-1]
 
     yield begin
@@ -47,7 +58,6 @@ async def test_commands_given_twice_and_a_kill_in_between_leave_once(
 ) -> None:
     sends = [send(number, f"c{number}") for number in range(40)]
     running = start()
-    running.address()
     await fleet.commands(*sends[:20])
     await until(lambda: len(fleet.sent()) == 20)
     running.kill()
@@ -61,3 +71,143 @@ async def test_commands_given_twice_and_a_kill_in_between_leave_once(
     assert sorted(sent) == sorted({each.id for each in [*sends, last]})
     assert running.signal(signal.SIGTERM) == 0
     assert states(running) == {"accepted": 41}
+
+
+async def test_a_message_waits_while_the_engine_has_not_come_to_its_customers_last_event(
+    fleet: Fleet, start: Callable[..., Running]
+) -> None:
+    running = start()
+    await fleet.event("favorite.added", product_id="p1")
+    last = await fleet.event("favorite.added", product_id="p2")
+    await fleet.come(last - 1)
+    await fleet.commands(send(1), send(2, "c2"))
+    await until(lambda: len(fleet.sent()) == 1)  # of the other customer there is no event
+    await until(lambda: ("engine behind",) in query(running.db, "SELECT reason FROM outbox"))
+    await fleet.come(last, waiting={"c1": last - 1})
+    await asyncio.sleep(1)
+    assert [each["command"] for each in fleet.sent()] == ["c2-2"]
+    await fleet.come(last)
+    await until(lambda: len(fleet.sent()) == 2)
+
+
+async def test_a_cancel_takes_back_what_is_queued_and_leaves_alone_what_has_left(
+    fleet: Fleet, start: Callable[..., Running]
+) -> None:
+    running = start()
+    left, kept = send(1, "c2"), send(2)
+    await fleet.commands(left)
+    await until(lambda: len(fleet.sent()) == 1)
+    await fleet.event("favorite.added", product_id="p1")
+    cancels = [Cancel(each.customer, each.rule, each.identity, each.anchor, "order.paid") for each in (left, kept)]
+    await fleet.commands(kept, *cancels)
+    await until(lambda: states(running) == {"accepted": 1, "cancelled": 1})
+    assert query(running.db, "SELECT reason FROM outbox WHERE state = 'cancelled'") == [("by order.paid",)]
+    _, numbers = running.get("/metrics")
+    assert 'triggers_outbox{state="cancelled"} 1.0' in numbers
+    assert 'triggers_outbox{state="queued"} 0.0' in numbers
+
+
+async def test_no_message_leaves_between_the_word_that_its_customers_event_is_decided_on_and_the_cancel(
+    fleet: Fleet, start: Callable[..., Running]
+) -> None:
+    running = start()
+    command = send(1)
+    at = await fleet.event("favorite.added", product_id="p1")
+    await fleet.commands(command)
+    await until(lambda: ("engine behind",) in query(running.db, "SELECT reason FROM outbox"))
+    cancel = encode_command(Cancel("c1", command.rule, command.identity, command.anchor, "order.paid"))
+    async with AIOKafkaProducer(
+        bootstrap_servers=fleet.settings.bootstrap, transactional_id=fleet.settings.app
+    ) as worker:
+        await worker.begin_transaction()
+        topic = fleet.settings.topic(COMMANDS)
+        await (await worker.send(topic, cancel, key=b"c1", partition=fleet.part("c1")))
+        await fleet.come(at)  # the commit has come to this topic, and not yet to the other
+        await asyncio.sleep(1.5)
+        assert states(running) == {"queued": 1}
+        await worker.commit_transaction()
+    await until(lambda: states(running) == {"cancelled": 1})
+    await asyncio.sleep(0.5)
+    assert fleet.sent() == []
+
+
+async def test_who_unsubscribes_gets_nothing_commercial_that_was_queued_before(
+    fleet: Fleet, start: Callable[..., Running]
+) -> None:
+    await fleet.event("favorite.added", product_id="p1")
+    await fleet.commands(send(1), send(2, klass="notice"))
+    running = start()
+    await until(lambda: states(running) == {"queued": 2})
+    await fleet.come(await fleet.event("customer.unsubscribed"))
+    await until(lambda: states(running) == {"accepted": 1, "suppressed": 1})
+    assert [each["class"] for each in fleet.sent()] == ["notice"]
+    _, numbers = running.get("/metrics")
+    assert 'triggers_not_sent_total{reason="unsubscribed",rule="wish"} 1.0' in numbers
+
+
+async def test_what_is_no_record_of_ours_stops_nothing(fleet: Fleet, start: Callable[..., Running]) -> None:
+    part = fleet.part("c1")
+    junk = [Write(value, key, partition=part) for value in (b"{", None, b"", b"\xff") for key in (b"c1", b"c2")]
+    await fleet.write(EVENTS, *junk, Write(b"{", None, partition=part))
+    out = {"id": "x", "type": "customer.unsubscribed", "customer": "c1", "at": now()}
+    await fleet.write(EVENTS, Write(json.dumps(out).encode(), b"c9", partition=part))  # under another's key
+    await fleet.write(COMMANDS, *junk)
+    await fleet.write(DECISIONS, *junk)
+    last = await fleet.event("favorite.added", product_id="p1")
+    await fleet.commands(send(1))
+    running = start()
+    await fleet.come(last)
+    await until(lambda: len(fleet.sent()) == 1)
+    assert query(running.db, "SELECT id, part, offset FROM events") == [("e1", part, last)]
+    told = [json.loads(line) for line in running.err if "not understood" in line]
+    assert {each["place"].split("/")[0] for each in told} == {
+        fleet.settings.topic(COMMANDS),
+        fleet.settings.topic(DECISIONS),
+    }
+
+
+async def test_kills_at_any_moment_lose_no_command_and_double_none(fleet: Fleet, start: Callable[..., Running]) -> None:
+    chance = random.Random(7)  # noqa: S311  chance that a seed repeats
+    sends = [send(number, f"c{number}") for number in range(600)]
+    for begin in range(0, 600, 100):
+        running = start()
+        writing = asyncio.create_task(fleet.commands(*sends[begin : begin + 100], *sends[begin : begin + 10]))
+        await asyncio.sleep(chance.random() * 0.15)
+        running.kill()
+        await writing
+    running = start()
+    await until(lambda: sum(states(running).values()) == 600 and "queued" not in states(running))
+    await until(lambda: "sending" not in states(running))
+    found = states(running)
+    sent = [each["command"] for each in fleet.sent()]
+    assert len(sent) == len(set(sent))
+    assert set(found) <= {"accepted", "unknown"}
+    assert 600 - found.get("unknown", 0) <= len(sent) <= 600
+    assert running.signal(signal.SIGTERM) == 0
+
+
+async def test_why_tells_a_customers_story_from_its_database(fleet: Fleet, start: Callable[..., Running]) -> None:
+    running = start()
+    last = await fleet.event("favorite.added", product_id="p1")
+    command = send(1, identity="p1")
+    told = ("wish", "p1", None, command.anchor, command.due, command.at)
+    await fleet.decided(
+        Decided("armed", "c1", *told, None, "", "", "r1"), Decided("ended", "c1", *told, None, "sent", "", "r1")
+    )
+    await fleet.commands(command)
+    await fleet.come(last)
+    await until(lambda: states(running) == {"accepted": 1})
+    assert running.signal(signal.SIGTERM) == 0
+    words = triggers("why", "c1", "--db", str(running.db), "--rules", str(fleet.rules)).stdout
+    assert "favorite.added" in words
+    assert "accepted" in words
+    assert "your wish is here" in words
+    assert triggers("gateways", "--db", str(running.db), "--delivery", str(fleet.delivery)).returncode == 0
+    added = triggers("suppressions", "add", "+8613800001234", "--reason", "asked", "--db", str(running.db))
+    assert added.returncode == 0
+
+
+def triggers(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "triggers", *words], capture_output=True, text=True, check=False, timeout=60
+    )

@@ -55,7 +55,7 @@ async def ready(running: Running) -> None:
     """Wait until it takes events."""
     await asyncio.to_thread(running.address)
     async with asyncio.timeout(30):
-        while (await asyncio.to_thread(running.get, "/healthz"))[0] != 200:
+        while (await asyncio.to_thread(running.get, "/healthz"))[0] != 200:  # noqa: ASYNC110  another process
             await asyncio.sleep(0.05)
 
 
