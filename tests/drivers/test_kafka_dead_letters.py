@@ -168,6 +168,21 @@ async def test_a_requeue_that_fell_midway_leaves_no_letter_out_and_sends_none_tw
     await fallen.stop()
 
 
+async def test_what_a_transaction_that_is_open_may_hide_is_waited_for(kafka: str, prefix: str) -> None:
+    """Notes behind its records are not seen before it ends: a letter would be sent once more."""
+    fleet = fleet_of(kafka, prefix)
+    await taken_in(fleet, Write(UNKNOWN, b"shop"))
+    (letter,) = await read_all(kafka, f"{prefix}dead-letters")
+    async with AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=f"{prefix}.events.0") as worker:
+        await worker.begin_transaction()
+        await worker.send_and_wait(f"{prefix}dead-letters", b"{", key=b"k", partition=letter.partition)
+        sending = asyncio.create_task(requeue(fleet, Wanted(), again=False))
+        assert not (await asyncio.wait([sending], timeout=1.5))[0]
+        await worker.abort_transaction()
+        async with asyncio.timeout(20):
+            assert await sending == Sent(requeued=1)
+
+
 # The command
 
 
