@@ -129,12 +129,19 @@ class Partition:
 
     def _meet(self, key: bytes, position: int, event: AnyEvent) -> None:
         """Let a customer meet an event that came at the clock's instant."""
-        state = self._state(key)
+        state = self._states.get(key) or self._state(key)
         self._touched[key] = None
-        if state.ask is None:
-            self._play(key, state, [(position, event)])
-        else:
+        if state.ask is not None:
             self._hold(key, state, [(position, event)])
+            return
+        customer = state.customer
+        if customer.wake < self.clock or self._slot < self.clock:
+            self._play(key, state, [(position, event)])
+            return
+        out: list[Decision] = []  # as _play does where no timer is due, without its calls
+        handle(self.book, customer, event, self.clock, out)
+        if out:
+            self._decide(key, state, out, self.clock)
 
     def _play(self, key: bytes, state: State, events: list[tuple[int, AnyEvent]], *, late: bool = False) -> None:
         """Let a customer meet events, with the timers before each; those behind a question wait for the answer.
