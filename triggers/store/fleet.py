@@ -38,6 +38,15 @@ def identity(connection: sqlite3.Connection) -> str:
     return str(connection.execute("SELECT database FROM identity").fetchone()[0])
 
 
+def is_of_a_fleet(connection: sqlite3.Connection) -> bool | None:
+    """Tell whether a fleet's dispatcher wrote this database, or another service; None: nobody did yet."""
+    (fleets, others) = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM readings), EXISTS (SELECT 1 FROM events) OR EXISTS (SELECT 1 FROM outbox)"
+        " OR EXISTS (SELECT 1 FROM progress WHERE key = 'clock')"
+    ).fetchone()
+    return True if fleets else False if others else None
+
+
 def read_to(connection: sqlite3.Connection, readings: Iterable[Reading]) -> None:
     """Note how far topics are read, in the transaction of what their records did."""
     connection.executemany(

@@ -30,7 +30,7 @@ from triggers.drivers.kafka.records import COMMANDS, DECISIONS, EVENTS
 from triggers.drivers.rules import load_rules, rulebook
 from triggers.errors import ServiceUnusable, TriggersError
 from triggers.store.database import Lock, connect_reader, open_database, saying
-from triggers.store.fleet import Reading, identity, read_to, readings
+from triggers.store.fleet import Reading, identity, is_of_a_fleet, read_to, readings
 from triggers.store.log_copy import LogCopy
 from triggers.store.message_events import MessageEvents
 from triggers.store.outbox import CANCELLED, QUEUED
@@ -98,6 +98,8 @@ class PostOffice:
         reader, upkeep_reader = connect_reader(settings.db), connect_reader(settings.db)
         self._opened.callback(reader.close)
         self._opened.callback(upkeep_reader.close)
+        if is_of_a_fleet(reader) is False:
+            raise ServiceUnusable(f"{settings.db} belongs to a `triggers run`; give --db another file")
         ids = [rule.id for rule in loaded.rules]
         book = rulebook(loaded, Register(dict.fromkeys(ids, 0), {}), settle=settings.settle_ms, recalls=False)
         known, rules, zone = contacts(delivery), rules_of(book), book.shop.zone
