@@ -48,8 +48,8 @@ class Running:
         self.db = folder / "t.db"
         before = [] if most_file_bytes is None else ["prlimit", f"--fsize={most_file_bytes}"]
         command = [sys.executable, "-m", "triggers", service]
-        if service != "web":
-            command += ["--rules", str(rules), "--db", str(self.db)]
+        command += ["--rules", str(rules)] if service != "web" else []
+        command += ["--db", str(self.db)] if service in {"run", "dispatcher"} else []
         self._process = subprocess.Popen(
             [*before, *command, "--port", str(port), "--log-format", "json", *options],
             stdout=screen,
