@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -365,6 +367,19 @@ def test_the_service_tells_what_the_engine_has_forgotten_since(asker: Asker, rul
     assert any("cancelled by order.paid: e4" in line for line in from_log)
     ends = {kind: said(from_log, kind) for kind in ("waits", "ended")}
     assert {kind: said(from_service, kind) for kind in ends} == ends
+
+
+def test_where_the_database_has_no_customers_what_waits_is_told_by_what_was_decided(asker: Asker, rules: Path) -> None:
+    wishes = rules / "wishes.yaml"
+    wishes.write_text(wishes.read_text(encoding="utf-8").replace("wait: 1d", "wait: 8d"), encoding="utf-8")
+    asker.write(*busy())
+    database = asker.serve()
+    whole = asker.ask_service(database, "--rules", str(rules))
+    waiting = next(number for number, line in enumerate(whole) if line.endswith("these wait:"))
+    assert len(whole[waiting:]) >= 3
+    with closing(sqlite3.connect(database)) as connection, connection:
+        assert connection.execute("DELETE FROM customers").rowcount  # a fleet's are with its workers
+    assert asker.ask_service(database, "--rules", str(rules)) == whole
 
 
 def test_what_other_rules_decided_is_told_by_what_was_kept_of_it(asker: Asker, rules: Path) -> None:

@@ -18,7 +18,7 @@ from triggers.replay.diary import Diary, still_waiting
 from triggers.reports.story import Story, Unknown
 from triggers.store.customers import ENGINES, all_ids, load_customer
 from triggers.store.database import connect_reader
-from triggers.store.decisions import ARMED, ENDED, LATE_CANCEL, decisions_of
+from triggers.store.decisions import ARMED, ENDED, LATE_CANCEL, POSTPONED, decisions_of
 from triggers.store.event_log import events_of
 from triggers.store.outbox import CANCELLED, EXPIRED, REJECTED, SUPPRESSED, fates
 from triggers.store.progress import load_progress
@@ -49,15 +49,16 @@ def stored(customer: str, database: Path, book: Rulebook = NO_RULES) -> Story | 
         known = load_customer(connection, customer)
         if known is None and not events_of(connection, customer, limit=1):
             return Unknown(customer, list(islice(chain.from_iterable(all_ids(connection)), MAX_KNOWN)))
-        return _Telling(connection, known or Customer(id=customer), book).tell()
+        return _Telling(connection, known, customer, book).tell()
 
 
 class _Telling:
     """One customer's rows, told in the words of a diary."""
 
-    def __init__(self, connection: sqlite3.Connection, customer: Customer, book: Rulebook) -> None:
+    def __init__(self, connection: sqlite3.Connection, known: Customer | None, name: str, book: Rulebook) -> None:
         self.connection = connection
-        self.customer = customer
+        self.known = known is not None
+        self.customer = customer = known or Customer(id=name)
         self.log = events_of(connection, customer.id)
         customer.kept = _past(customer, self.log)
         self.book = book
@@ -82,12 +83,29 @@ class _Telling:
                 diary.handled(self.book, event)
                 diary.entries[mark:] = [each for each in diary.entries[mark:] if (each.rule, event.at) not in begun]
         entries = diary.entries
+        if not self.known:
+            self._recall_waits(rows)
         now = progress.clock or max((entry.at for entry in entries), default=0)
         waiting = still_waiting(self.book, self.customer)
         story = Story(self.customer.id, self.book.shop.zone, now, entries + decided, waiting, dropped=diary.dropped)
         if self.book is NO_RULES:
             story.notes.append("without the rules times are in UTC, and some reasons short; give --rules DIR")
         return story
+
+    def _recall_waits(self, rows: Sequence[DecisionRow]) -> None:
+        """Find out what waits from what was decided: the customers of a fleet are with its workers, not in a database."""
+        open_rows: dict[tuple[str, str | None, str | None, int | None], DecisionRow] = {}
+        for row in rows:
+            key = (row.rule, row.identity, row.slot, row.anchor)
+            if row.kind in (ARMED, POSTPONED):
+                open_rows[key] = row
+            elif row.kind == ENDED:
+                open_rows.pop(key, None)
+        for number, row in enumerate(open_rows.values()):
+            wait = self._wait(row, self.book)
+            if row.until is not None:
+                wait.wake, wait.held = row.until, row.reason
+            self.customer.put(str(number), wait)
 
     def _tell_row(self, row: DecisionRow) -> None:
         """Let the diary note a row; a command adds its text, and how far it has come."""
