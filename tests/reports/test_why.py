@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
