@@ -294,6 +294,8 @@ def test_a_stretch_of_the_fleets_log_is_named_by_its_times(
         ("kafka://{kafka}/{prefix}none?from=yesterday", "from: 'yesterday' is not an RFC 3339 time"),
         ("kafka://{kafka}/{prefix}none?form=1", "found 'form'"),
         ("kafka://{kafka}/{prefix}none?from=2026-09-02T00:00:00Z&until=2026-09-01T00:00:00Z", "from is after until"),
+        ("kafka://[::1/events", "Invalid IPv6 URL"),
+        ("kafka://localhost:port/events", "HOST:PORT is expected"),
         ("kafka://127.0.0.1:1/events", "no Kafka answers at 127.0.0.1:1"),
     ],
 )

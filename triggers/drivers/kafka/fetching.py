@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from triggers.core.intake import epoch_ms
 from triggers.drivers.kafka.connection import hush
 from triggers.drivers.kafka.exporting import export
-from triggers.drivers.kafka.settings import KafkaSettings
+from triggers.drivers.kafka.options import settings_of
 from triggers.errors import InputUnusable
 
 FORM: Final = "kafka://HOST:PORT/TOPIC?from=T&until=T"
@@ -18,7 +18,10 @@ FORM: Final = "kafka://HOST:PORT/TOPIC?from=T&until=T"
 
 def fetch(name: str, file: IO[bytes]) -> None:
     """Write what a kafka:// name stands for to a file. Raises InputUnusable, ServiceUnusable."""
-    place = urlsplit(name)
+    try:
+        place = urlsplit(name)
+    except ValueError as error:
+        raise InputUnusable(f"{name}: {error}; {FORM} is expected") from None
     topic = unquote(place.path.strip("/"))
     if not place.netloc or not topic or "/" in topic or place.fragment:
         raise InputUnusable(f"{name}: {FORM} is expected")
@@ -26,7 +29,7 @@ def fetch(name: str, file: IO[bytes]) -> None:
     if times.get("from", 0) > times.get("until", 1 << 62):
         raise InputUnusable(f"{name}: from is after until")
     hush()
-    settings = KafkaSettings(bootstrap=place.netloc)
+    settings = settings_of({"bootstrap": place.netloc})
     asyncio.run(export(settings, topic, file.writelines, since=times.get("from"), until=times.get("until")))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
+_ADDRESS: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):\d{1,5}")
 _OPTIONS: Final = {
     "bootstrap": click.option("--bootstrap", metavar="HOST:PORT", help="Where Kafka is.  [default: 127.0.0.1:9092]"),
     "app": click.option("--app", metavar="NAME", help="The fleet's name.  [default: triggers]"),
@@ -49,9 +51,13 @@ def takes(*names: str) -> Callable[[Decorated], Decorated]:
 def settings_of(given: Mapping[str, object]) -> KafkaSettings:
     """Make the settings of what a command was given, and of the environment. Raises UsageError for what is unusable."""
     try:
-        return KafkaSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        settings = KafkaSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
         raise click.UsageError("; ".join(f"{_named(e['loc'])}: {e['msg']}" for e in error.errors())) from None
+    for address in settings.bootstrap.split(","):
+        if not _ADDRESS.fullmatch(address.strip()):
+            raise click.UsageError(f"--bootstrap: HOST:PORT is expected, several joined by commas; found {address!a}")
+    return settings
 
 
 def _named(place: tuple[int | str, ...]) -> str:
