@@ -4,7 +4,7 @@
 #   make test    all tests
 #   make check   formatting, lint, types, imports
 #   make bench   the benchmarks, one line each; the exit status is 1 where a floor is missed
-#                bench-dispatch: those of the dispatcher alone
+#                bench-dispatch, bench-kafka: those of the dispatcher, of a worker on Kafka alone (needs Java 17 and Maven)
 #   make torture  the service is killed 140 times while it sends, and must keep its promises; SEED=n repeats a run
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -14,7 +14,7 @@ CUSTOMERS ?= 2000
 READY := .venv/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: run test check bench bench-dispatch torture clean
+.PHONY: run test check bench bench-dispatch bench-kafka torture clean
 
 run: $(READY) var/demo.jsonl
 	$(BIN)/triggers run --rules rules --db var/demo.db --input var/demo.jsonl --speed $(SPEED)
@@ -33,6 +33,9 @@ bench: $(READY)
 
 bench-dispatch: $(READY)
 	$(BIN)/python tests/bench/bench_dispatch.py
+
+bench-kafka: $(READY)
+	$(BIN)/python tests/bench/bench_kafka.py
 
 torture: $(READY)
 	$(BIN)/python tests/torture/torture.py $(if $(SEED),--seed $(SEED))
