@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 from pydantic import AliasChoices
 from pydantic_settings import BaseSettings
 
 import triggers.drivers.kafka as driver
-from triggers.cli import COMMANDS, group
+from triggers.cli import group
 from triggers.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-COMING: Final = frozenset({"web", "dead-letters"} - set(COMMANDS))
-"""Commands of the fleet that this version does not have yet."""
 
 
 def find(arguments: Sequence[str]) -> tuple[click.Command, list[str]]:
@@ -36,8 +33,6 @@ def find(arguments: Sequence[str]) -> tuple[click.Command, list[str]]:
 
 def unknown_in(arguments: Sequence[str]) -> list[str]:
     """List what a command line has that its command does not take."""
-    if arguments[0] in COMING:
-        return []
     command, left = find(arguments)
     if command is group:
         return [arguments[0]]

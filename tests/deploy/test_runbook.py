@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 from deploy_tools import DEPLOY, ROOT, document
-from fleet_commands import COMING, unknown_in, variables
+from fleet_commands import unknown_in, variables
 
 TEXT = (DEPLOY / "RUNBOOK.md").read_text(encoding="utf-8")
 SECTIONS = set(re.findall(r"^##+ (.+)$", TEXT, re.MULTILINE))
@@ -50,7 +50,6 @@ def test_what_is_wrong_in_a_command_is_found() -> None:
     assert unknown_in(["why", "c1", "--database", "x"]) == ["--database"]
     assert unknown_in(["rules", "chek", "rules"]) == ["chek"]
     assert unknown_in(["gateways", "reset", "kannel", "--db", "x"]) == []
-    assert frozenset({"web", "dead-letters"}) >= COMING
 
 
 def test_each_command_of_docker_names_services_that_there_are() -> None:
