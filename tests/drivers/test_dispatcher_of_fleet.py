@@ -105,6 +105,11 @@ async def test_a_cancel_takes_back_what_is_queued_and_leaves_alone_what_has_left
     _, numbers = running.get("/metrics")
     assert 'triggers_outbox{state="cancelled"} 1.0' in numbers
     assert 'triggers_outbox{state="queued"} 0.0' in numbers
+    assert 'triggers_gateway_state{class="",gateway="main",state="closed"} 1.0' in numbers
+    assert "triggers_dispatcher_confirmed 1.0" in numbers
+    assert f'triggers_unread{{topic="{fleet.settings.topic(COMMANDS)}"}} 0.0' in numbers
+    assert running.get("/nowhere")[0] == 404
+    assert 'triggers_http_answers_total{status="404"} 1.0' in running.get("/metrics")[1]
 
 
 async def test_no_message_leaves_between_the_word_that_its_customers_event_is_decided_on_and_the_cancel(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from triggers.core.decisions import Send
 from triggers.core.intake import decode
 from triggers.store.claims import engine_is_behind
 from triggers.store.contacts import Contacts, contact_of
@@ -26,6 +27,9 @@ from triggers.store.fleet import (
 )
 from triggers.store.log_copy import LogCopy, Logged
 from triggers.store.message_events import MessageEvents, count_leaving, gone, leaving_events
+from triggers.store.outbox import Command, Hold, claim, queue
+from triggers.store.overdue import waiting_since
+from triggers.store.replies import Answered, complaints, keep_reply
 
 if TYPE_CHECKING:
     import sqlite3
@@ -182,3 +186,29 @@ def test_own_events_are_heeded_at_once_and_kept_in_their_order_until_they_are_go
     copy.take(connection, [logged(9, "customer.subscribed", "c1", at=AT + 1)])
     copy.take(connection, [logged(1, "customer.unsubscribed", "c1")])  # back from the log, and older by now
     assert not contact_of(connection, "c1").unsubscribed
+
+
+def test_it_is_told_since_when_a_message_waits_that_may_leave(connection: sqlite3.Connection) -> None:
+    assert waiting_since(connection, ["marketing", "notice"], AT) is None
+    sends = [command(str(number), klass) for number, klass in enumerate(("marketing", "notice", "marketing"))]
+    for number, each in enumerate(sends):
+        queue(connection, [Command(each, "+8613800001234")], AT - 100 * number)
+    assert waiting_since(connection, ["marketing"], AT) == AT  # the first one in the queue
+    assert waiting_since(connection, ["marketing", "notice"], AT) == AT - 100
+    claim(connection, "notice", 9, AT, lambda _: Hold(AT + 50, "window"))
+    assert waiting_since(connection, ["notice"], AT) is None
+    assert waiting_since(connection, ["notice"], AT + 60) == AT + 50
+
+
+def command(name: str, klass: str) -> Send:
+    return Send(
+        id=name, rule="r", customer="c1", identity=None, anchor=1, due=2, at=AT, withheld=False, shadow=False,
+        variant=None, wave=None, coupon=None, text="hello", segments=1, cost=10, revision="x", klass=klass,
+        expires=AT + HOUR,
+    )  # fmt: skip
+
+
+def test_complaints_are_counted(connection: sqlite3.Connection) -> None:
+    for number, alarm in enumerate((True, False, True)):
+        keep_reply(connection, Answered("main", str(number), "+8613800001234", "12321", "none", alarm, AT), AT)
+    assert complaints(connection) == 2

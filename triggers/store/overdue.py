@@ -1,14 +1,14 @@
-"""Finds the messages whose fate is still open."""
+"""Finds the messages whose fate is still open, and how long one has waited that may leave."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from triggers.store.outbox import OPEN
+from triggers.store.outbox import OPEN, QUEUED
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 class Open(NamedTuple):
@@ -58,3 +58,19 @@ def open_since(connection: sqlite3.Connection, state: str, gateways: Sequence[st
         (state, *gateways, limit),
     ).fetchall()
     return [Open(*row) for row in rows]
+
+
+def waiting_since(connection: sqlite3.Connection, classes: Iterable[str], now: int) -> int | None:
+    """Tell since when a queued message waits that may be looked at, epoch ms; None where none does.
+
+    One that was held waits since it may be looked at again.
+    """
+    found = [
+        connection.execute(
+            f"SELECT max(not_before, queued_at) FROM outbox WHERE state = '{QUEUED}' AND class = ? AND not_before <= ?"
+            " ORDER BY not_before, seq LIMIT 1",
+            (klass, now),
+        ).fetchone()
+        for klass in classes
+    ]
+    return min((int(row[0]) for row in found if row is not None), default=None)

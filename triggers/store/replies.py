@@ -36,3 +36,8 @@ def keep_reply(connection: sqlite3.Connection, reply: Answered, now: int) -> int
         (*reply, now),
     ).fetchone()
     return None if row is None else int(row[0])
+
+
+def complaints(connection: sqlite3.Connection) -> int:
+    """Count the replies that threatened with a complaint."""
+    return int(connection.execute("SELECT count(*) FROM replies WHERE alarm").fetchone()[0])

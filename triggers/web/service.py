@@ -14,8 +14,12 @@ from triggers.web.messages import Messages
 from triggers.web.vitals import Vitals
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
+    from collections.abc import Iterator
 
+    from aiohttp.typedefs import Middleware
+    from prometheus_client import CollectorRegistry, Counter
+
+    from triggers.web.answers import Handler
     from triggers.web.engine import Engine
 
 
@@ -27,12 +31,28 @@ class Part(Protocol):
         ...
 
 
-def application(*parts: Part, max_body: int) -> web.Application:
-    """Make an application of its parts; bodies are at most ``max_body`` bytes where a route does not say less."""
-    app = web.Application(client_max_size=max_body, middlewares=[faults_in_json])
+def application(*parts: Part, max_body: int, answers: Counter | None = None) -> web.Application:
+    """Make an application of its parts; bodies are at most ``max_body`` bytes where a route does not say less.
+
+    ``answers`` counts what is answered, by status.
+    """
+    app = web.Application(client_max_size=max_body, middlewares=[*_counting(answers), faults_in_json])
     for part in parts:
         part.add_to(app.router)
     return app
+
+
+def _counting(answers: Counter | None) -> Iterator[Middleware]:
+    if answers is None:
+        return
+
+    @web.middleware
+    async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        answers.labels(str(response.status)).inc()
+        return response
+
+    yield count
 
 
 class Face:

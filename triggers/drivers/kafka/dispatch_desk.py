@@ -12,11 +12,9 @@ from triggers.dispatch.promises import COMMERCIAL
 from triggers.drivers.kafka.keys import partition_of
 from triggers.store.database import saying
 from triggers.store.event_log import oldest_after
-from triggers.store.message_events import count_leaving
 from triggers.store.messages import message_of
 from triggers.store.outbox import QUEUED
 from triggers.store.progress import load_progress
-from triggers.store.receipts import unmatched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -125,21 +123,15 @@ class Desk:
         with saying(self._settings.db):
             progress = load_progress(self._reader)
             oldest = oldest_after(self._reader, progress.position)
-            leaving = count_leaving(self._reader)
-            metrics.unmatched.set(unmatched(self._reader))
+            metrics.look(self._reader, now)
+        metrics.watch(self._dispatch.traffic, self._readers, now)
         lag_s = 0.0 if oldest is None else max(0, now - oldest) / 1_000
         heard_s = self._heard_s(now)
-        unread = {
-            each.topic: sum(max(0, each.ends.get(p, at) - at) for p, at in each.read.items()) for each in self._readers
-        }
         metrics.lag.set(lag_s)
         metrics.position.set(progress.position)
         metrics.clock.set((progress.clock or 0) / 1_000)
-        metrics.heard.set(heard_s or 0.0)
-        metrics.leaving.set(leaving)
+        metrics.heard.set(now / 1_000 if heard_s is None else heard_s)
         metrics.alone.set(self._lease.holds())
-        for topic, count in unread.items():
-            metrics.unread.labels(topic).set(count)
         return {
             "status": "ok" if self._well() else "stopping",
             "confirmed": self._lease.holds(),
@@ -147,8 +139,7 @@ class Desk:
             "lag_s": lag_s,
             "clock": None if progress.clock is None else iso(progress.clock),
             "log_heard_s": heard_s,
-            "unread": unread,
-            "message_events": leaving,
+            "unread": {each.topic: each.unread for each in self._readers},
             "rules": self._rules,
         }
 

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
-from aiohttp import web
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from triggers.clock import wall_ms
@@ -26,6 +25,7 @@ from triggers.drivers.kafka.dispatch_reading import Reader
 from triggers.drivers.kafka.dispatch_relay import Relay
 from triggers.drivers.kafka.dispatch_start import find_start
 from triggers.drivers.kafka.dispatch_topics import CommandTaker, Copied, DecisionTaker, LogTaker, Ordered
+from triggers.drivers.kafka.listening import listen
 from triggers.drivers.kafka.records import COMMANDS, DECISIONS, EVENTS
 from triggers.drivers.rules import load_rules, rulebook
 from triggers.errors import ServiceUnusable, TriggersError
@@ -37,13 +37,15 @@ from triggers.store.outbox import CANCELLED, QUEUED
 from triggers.store.progress import Register, load_progress
 from triggers.store.writer import Writer
 from triggers.web.callbacks import Callbacks
-from triggers.web.entrance import READ_TIMEOUT_S, Entrance, reached_from_elsewhere
+from triggers.web.entrance import READ_TIMEOUT_S, Entrance
 from triggers.web.messages import Messages
 from triggers.web.service import application
 from triggers.web.vitals import Vitals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine
+
+    from aiohttp import web
 
     from triggers.drivers.kafka.dispatch_settings import DispatchSettings
     from triggers.store.database import Connection
@@ -66,7 +68,6 @@ class PostOffice:
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._opened = AsyncExitStack()
-        self.address: tuple[str, int] | None = None
 
     async def serve(self) -> None:
         """Run until a signal or a fault; then end cleanly. Raises ServiceUnusable, or whatever else ended it."""
@@ -178,20 +179,9 @@ class PostOffice:
         settings, desk = self.settings, self._desk
         entrance = Entrance(desk, settings.token, READ_TIMEOUT_S)
         parts = (Messages(desk, entrance), Callbacks(desk, entrance), Vitals(desk.health, self.metrics.registry))
-        runner = web.AppRunner(application(*parts, max_body=settings.max_body), access_log=None, handle_signals=False)
-        await runner.setup()
+        app = application(*parts, max_body=settings.max_body, answers=self.metrics.answers)
+        runner = await listen(app, settings, ending_s=5)
         self._opened.push_async_callback(runner.cleanup)
-        try:
-            await web.TCPSite(runner, settings.host, settings.port, shutdown_timeout=5).start()
-        except OSError as error:
-            raise ServiceUnusable(
-                f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error};"
-                " choose another with --port"
-            ) from error
-        self.address = runner.addresses[0][:2]
-        if settings.api_token is None and reached_from_elsewhere(address[0] for address in runner.addresses):
-            _log.warning("other machines can bring messages; set TRIGGERS_API_TOKEN to ask them for a token")
-        _log.info("listening", address="http://{}:{}".format(*self.address), db=str(settings.db))
         return runner
 
     async def _end(self) -> None:

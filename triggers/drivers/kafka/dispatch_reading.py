@@ -69,6 +69,11 @@ class Reader:
         self.ends: dict[int, int] = {}
         self.heard_at: dict[int, int] = {}
 
+    @property
+    def unread(self) -> int:
+        """How many records are not stored yet, as far as is known."""
+        return sum(max(0, self.ends.get(part, at) - at) for part, at in self.read.items())
+
     async def open(self, starts: Mapping[int, int]) -> None:
         """Connect, to read each partition from its place on. Raises ServiceUnusable."""
         consumer = AIOKafkaConsumer(

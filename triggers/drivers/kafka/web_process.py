@@ -8,18 +8,20 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from triggers.drivers.kafka.listening import listen
 from triggers.drivers.kafka.web_heeding import Heeding
 from triggers.drivers.kafka.web_intake import LogIntake
 from triggers.errors import ServiceUnusable
-from triggers.web.entrance import READ_TIMEOUT_S, Entrance, reached_from_elsewhere
+from triggers.web.entrance import READ_TIMEOUT_S, Entrance
 from triggers.web.events import Events
 from triggers.web.service import application
 from triggers.web.vitals import Vitals
 
 if TYPE_CHECKING:
+    from aiohttp import web
+
     from triggers.drivers.kafka.dispatch_settings import FaceSettings
 
 _log = structlog.get_logger("web")
@@ -31,6 +33,7 @@ class WebMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.events = Counter("triggers_events", "Events by what became of them", ["result"], registry=self.registry)
+        self.answers = Counter("triggers_http_answers", "HTTP answers by status", ["status"], registry=self.registry)
         self.waiting = Gauge("triggers_events_waiting", "Events that the log has not acked", registry=self.registry)
         self.connected = Gauge("triggers_log_connected", "Whether the log can be written", registry=self.registry)
 
@@ -44,7 +47,6 @@ class WebProcess:
         self._ended = asyncio.Event()
         self._heeding = Heeding(settings)
         self._intake = LogIntake(settings, self._heeding, self.metrics.events)
-        self.address: tuple[str, int] | None = None
 
     async def serve(self) -> None:
         """Run until a signal; then answer what is under way, and end cleanly. Raises ServiceUnusable."""
@@ -80,21 +82,10 @@ class WebProcess:
         settings = self.settings
         entrance = Entrance(self._intake, settings.token, READ_TIMEOUT_S)
         events = Events(self._intake, entrance, max_body=settings.max_body, max_events=settings.max_events_in_body)
-        app = application(events, Vitals(self.health, self.metrics.registry), max_body=settings.max_body)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
-        await runner.setup()
+        vitals = Vitals(self.health, self.metrics.registry)
+        app = application(events, vitals, max_body=settings.max_body, answers=self.metrics.answers)
+        runner = await listen(app, settings, ending_s=15)
         opened.push_async_callback(runner.cleanup)
-        try:
-            await web.TCPSite(runner, settings.host, settings.port, shutdown_timeout=15).start()
-        except OSError as error:
-            raise ServiceUnusable(
-                f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error};"
-                " choose another with --port"
-            ) from error
-        self.address = runner.addresses[0][:2]
-        if settings.api_token is None and reached_from_elsewhere(address[0] for address in runner.addresses):
-            _log.warning("other machines can bring events; set TRIGGERS_API_TOKEN to ask them for a token")
-        _log.info("listening", address="http://{}:{}".format(*self.address))
         return runner
 
     def health(self) -> dict[str, Any]:
