@@ -6,6 +6,7 @@
 #   make bench   the benchmarks, one line each; the exit status is 1 where a floor is missed
 #                bench-dispatch, bench-kafka: those of the dispatcher, of a worker on Kafka alone (needs Java 17 and Maven)
 #   make torture  the service is killed 140 times while it sends, and must keep its promises; SEED=n repeats a run
+#   make torture-kafka  workers are killed, stopped, added and removed while events flow (needs Java 17 and Maven)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -14,7 +15,7 @@ CUSTOMERS ?= 2000
 READY := .venv/.ready
 
 .DELETE_ON_ERROR:
-.PHONY: run test check bench bench-dispatch bench-kafka torture clean
+.PHONY: run test check bench bench-dispatch bench-kafka torture torture-kafka clean
 
 run: $(READY) var/demo.jsonl
 	$(BIN)/triggers run --rules rules --db var/demo.db --input var/demo.jsonl --speed $(SPEED)
@@ -39,6 +40,9 @@ bench-kafka: $(READY)
 
 torture: $(READY)
 	$(BIN)/python tests/torture/torture.py $(if $(SEED),--seed $(SEED))
+
+torture-kafka: $(READY)
+	$(BIN)/python tests/torture/kafka_chaos.py $(if $(SEED),--seed $(SEED))
 
 clean:
 	rm -rf .venv var build dist

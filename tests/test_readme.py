@@ -63,7 +63,9 @@ def test_the_folders_are_those_of_the_map() -> None:
 
 def test_what_make_is_asked_for_it_can_make() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    asked = set(re.findall(r"\bmake (run|test|check|bench-dispatch|bench|torture|clean)\b", README))
+    asked = set(
+        re.findall(r"\bmake (run|test|check|bench-dispatch|bench-kafka|bench|torture-kafka|torture|clean)\b", README)
+    )
     assert asked == set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
 
 
