@@ -17,8 +17,10 @@ ENDINGS: Final = {
     "Gauge": ("",),
     "GaugeMetricFamily": ("",),
     "Histogram": ("_bucket", "_sum", "_count"),
+    "_gauge": ("",),
+    "_counter": ("_total",),
 }
-"""What Prometheus sees of each kind of number, behind its name."""
+"""What Prometheus sees of each kind of number, behind its name; those that begin with _ are shorthands of ours."""
 
 PROMISED: Final = {
     "triggers_complaints_total": set(),
@@ -64,13 +66,12 @@ def given() -> dict[str, set[str]]:
 def _named(call: ast.Call) -> Iterator[tuple[str, set[str]]]:
     first = call.args[0] if call.args else None
     if isinstance(first, ast.Constant) and isinstance(first.value, str) and first.value.startswith("triggers_"):
-        listed = [*call.args[2:3], *(each.value for each in call.keywords if each.arg in {"labelnames", "labels"})]
+        listed = [*call.args[2:], *(each.value for each in call.keywords if each.arg in {"labelnames", "labels"})]
         labels = {
             element.value
             for each in listed
-            if isinstance(each, ast.List | ast.Tuple)
-            for element in each.elts
-            if isinstance(element, ast.Constant)
+            for element in (each.elts if isinstance(each, ast.List | ast.Tuple) else [each])
+            if isinstance(element, ast.Constant) and isinstance(element.value, str)
         }
         yield first.value, labels
 
