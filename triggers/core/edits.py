@@ -1,13 +1,14 @@
-"""What becomes of a customer's waits when the rules are edited (S30 to S36, S39)."""
+"""What becomes of a customer's waits when the rules are edited (S30 to S36, S38, S39)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from triggers.core.chance import fraction
 from triggers.core.decisions import Armed, Reason
 from triggers.core.events import type_of
 from triggers.core.history import qualified
-from triggers.core.times import iso
+from triggers.core.times import HOUR, iso
 from triggers.core.tries import SET_ASIDE
 from triggers.core.waits import absorbed, begin, end, expiry_of, killer, wait_key
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from triggers.core.events import AnyEvent
     from triggers.core.rulebook import Rulebook
     from triggers.core.rules import Rule
+
+
+SEND, SPREAD, DROP = "send", "spread", "drop"
+"""What may become of the waits that an edit makes due at once (S38)."""
+SPREAD_OVER = HOUR
 
 
 def move_over(book: Rulebook, customer: Customer, now: int, out: list[Decision]) -> None:
@@ -41,9 +47,24 @@ def move_over(book: Rulebook, customer: Customer, now: int, out: list[Decision])
             _move_wait(book, customer, rule, key, wait, now, out)
         else:
             _move_slot(book, customer, rule, key, wait, now, out)
+    if book.overdue:
+        _relieve(book, customer, now, out)
     for sent in customer.sends:
         if sent.rule in book.renamed and sent.rule not in book.rules:
             sent.rule = book.renamed[sent.rule]
+
+
+def _relieve(book: Rulebook, customer: Customer, now: int, out: list[Decision]) -> None:
+    """Spread or end the waits that are due, where somebody said so (S38)."""
+    for key, wait in list(customer.waits.items()):
+        how = book.overdue.get(wait.rule)
+        if how is None or wait.due > now or wait.rule not in book.rules:
+            continue
+        if how == DROP:
+            end(customer, key, wait, now, Reason.RULE_CHANGED, "overdue", out)
+        elif how == SPREAD:
+            latest = min(now + SPREAD_OVER, max(now, wait.expiry - 1))
+            wait.wake = now + int((latest - now) * fraction(f"overdue|{wait.rule}|{customer.id}"))
 
 
 def _move_slot(

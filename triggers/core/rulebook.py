@@ -44,7 +44,8 @@ class Rulebook:
     long after it occurred an event may still arrive, in ms (None: any time): what only late events would look back at is
     not kept for longer; ``settle`` is the time in ms after due before a try (S16); ``narrates`` is whether steps also
     tell of waits that begin, of tries held back, and what an audience's nearest miss was; ``recalls`` whether they call
-    back what was decided and may not have left yet.
+    back what was decided and may not have left yet; ``overdue`` says of a rule what becomes of the waits that are due when
+    customers are moved over to this set: they leave one after the other ("spread") or end ("drop") (S38).
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Rulebook:
         settle: int = 0,
         narrates: bool = True,
         recalls: bool = False,
+        overdue: Mapping[str, str] | None = None,
     ) -> None:
         self.shop = shop
         self.rules = {rule.id: rule for rule in sorted(rules, key=lambda rule: rule.id)}
@@ -70,6 +72,7 @@ class Rulebook:
         self.pins = pins or Pins()
         self.narrates = narrates
         self.recalls = recalls
+        self.overdue = dict(overdue or {})
         self.keep_all = keep_all
         self.lateness = NEVER if lateness is None else lateness
         self.settle = settle

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 import structlog
 
 from triggers.core.rulebook import Rulebook
+from triggers.drivers.editions import choose
+from triggers.drivers.watching import tell
 from triggers.errors import RulesUnusable
-from triggers.language import load
+from triggers.language.contents import contents_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
+    from triggers.drivers.editions import Edition
     from triggers.language import Loaded
     from triggers.store.progress import Register
 
@@ -23,25 +26,42 @@ _log = structlog.get_logger("rules")
 
 def load_rules(folder: Path) -> Loaded:
     """Load a folder, logging each finding. Raises RulesUnusable where nothing of it can be used."""
-    loaded = load(folder)
-    for finding in loaded.findings:
-        (_log.error if finding.severity == "error" else _log.warning)(str(finding))
+    return first_edition(folder, {}).loaded
+
+
+def first_edition(folder: Path, good: Mapping[str, bytes]) -> Edition:
+    """Load the rules that a service starts with, logging what is wrong; ``good`` are the files it used last.
+
+    A file with a fault keeps its last good version (S37). Raises RulesUnusable where nothing can be used.
+    """
+    edition = choose(folder, contents_of(folder), good)
+    tell(edition.faults, ())
+    loaded = edition.loaded
+    faults = [str(fault.finding) for fault in edition.faults if fault.finding.severity == "error"]
     if loaded.shop is None:
-        wrong = next((str(finding) for finding in loaded.errors), "_shop.yaml is missing")
-        raise RulesUnusable(f"the rules in {folder} cannot be used: {wrong}")
+        raise RulesUnusable(f"the rules in {folder} cannot be used: {faults[0] if faults else '_shop.yaml is missing'}")
     if not loaded.rules:
-        wrong = next((f": {finding}" for finding in loaded.errors), "")
-        raise RulesUnusable(f"no rule in {folder} can be used{wrong}")
+        raise RulesUnusable(f"no rule in {folder} can be used{f': {faults[0]}' if faults else ''}")
     if not loaded.shop.opt_out.strip() and any(rule.klass != "notice" for rule in loaded.rules):
         _log.warning("without an opt_out in _shop.yaml only notices leave", rules=str(folder))
-    return loaded
+    return edition
 
 
 def rulebook(
-    loaded: Loaded, register: Register, *, settle: int, recalls: bool, paused: Collection[str] = ()
+    loaded: Loaded,
+    register: Register,
+    *,
+    settle: int,
+    recalls: bool,
+    paused: Collection[str] = (),
+    overdue: Mapping[str, str] | None = None,
 ) -> Rulebook:
-    """Make the rulebook of a service: since when each rule counts (S31), what is set aside (S36), what is paused (S30)."""
-    assert loaded.shop is not None, "load_rules saw to it"  # noqa: S101  an invariant
+    """Make the rulebook of a service.
+
+    It says since when each rule counts (S31), what is set aside (S36) and paused (S30), and what becomes of the waits that
+    an edit makes due (S38).
+    """
+    assert loaded.shop is not None, "first_edition saw to it"  # noqa: S101  an invariant
     rules = [
         replace(
             rule,
@@ -58,4 +78,5 @@ def rulebook(
         keep_all=True,
         settle=settle,
         recalls=recalls,
+        overdue=overdue,
     )

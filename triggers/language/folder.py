@@ -19,7 +19,7 @@ from triggers.language.shop import SharedShop, shop_of
 from triggers.language.tree import read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path as FilePath
 
     from triggers.core.rules import Rule, Shop
@@ -94,17 +94,27 @@ def load(folder: FilePath, *, since: int = 0, today: int | None = None) -> Loade
 
 
 def load_contents(
-    folder: FilePath, contents: Mapping[str, bytes | str], *, since: int = 0, today: int | None = None
+    folder: FilePath,
+    contents: Mapping[str, bytes | str],
+    *,
+    trusted: Collection[str] = (),
+    since: int = 0,
+    today: int | None = None,
 ) -> Loaded:
-    """Load rule files whose contents are at hand, the shop's among them, as if the folder held these."""
+    """Load rule files whose contents are at hand, the shop's among them, as if the folder held these.
+
+    The ``trusted`` ones are in use: if another file takes what one of them says or lacks, that is no fault of theirs.
+    """
     names = sorted(name for name in contents if name != SHOP_FILE)
     shop_reading, shop = _shop(folder, contents[SHOP_FILE])
     lint_shop = shop or _stand_in()
     salt = as_bytes(contents[SHOP_FILE])
     drafts = [_draft(folder, name, contents[name], lint_shop, since=since, salt=salt) for name in names]
-    across(drafts, lint_shop, today)
+    held = {str(folder / name) for name in trusted}
+    alone = [draft for draft in drafts if draft.rule is not None and not draft.reading.faulty]
+    across(sorted(drafts, key=lambda draft: draft.reading.path not in held), lint_shop, today)
     usable = shop is not None and not shop_reading.faulty
-    good = [draft for draft in drafts if draft.rule is not None and not draft.reading.faulty]
+    good = [draft for draft in alone if not draft.reading.faulty or draft.reading.path in held]
     return Loaded(
         rules=tuple(draft.rule for draft in good if draft.rule is not None) if usable else (),
         shop=shop if usable else None,

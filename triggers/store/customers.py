@@ -124,3 +124,9 @@ def all_ids(connection: sqlite3.Connection) -> Iterator[list[str]]:
     ]:
         yield ids
         after = ids[-1]
+
+
+def all_customers(connection: sqlite3.Connection) -> Iterator[Customer]:
+    """Go through all customers, some at a time."""
+    for ids in all_ids(connection):
+        yield from load_customers(connection, ids)

@@ -71,3 +71,8 @@ def enrol(connection: sqlite3.Connection, ids: Collection[str], now: int, first:
         + [(rule, known[rule][0], gone) for rule, gone in removed.items()],
     )
     return Register(since, removed)
+
+
+def removed_rules(connection: sqlite3.Connection) -> dict[str, int]:
+    """Tell which rules are gone, and since when, epoch ms."""
+    return dict(connection.execute("SELECT id, removed FROM rules WHERE removed IS NOT NULL").fetchall())

@@ -290,4 +290,19 @@ MIGRATIONS: tuple[str, ...] = (
         body BLOB NOT NULL
     ) STRICT;
     """,
+    """
+    CREATE TABLE rule_files (
+        name TEXT PRIMARY KEY,
+        content BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE held_edits (
+        rule TEXT PRIMARY KEY,
+        file TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        due INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        overdue TEXT
+    ) STRICT, WITHOUT ROWID;
+    """,
 )

@@ -39,11 +39,11 @@ class Terminal(Console):
 
 
 class Screen:
-    """Lines on a console. ``take`` may be called from any thread, the rest from one."""
+    """Lines on a console, in the time of ``zone``. ``take`` may be called from any thread, the rest from one."""
 
     def __init__(self, console: Console, zone: Zone) -> None:
         self._console = console
-        self._zone = zone
+        self.zone = zone
         self._lock = threading.Lock()
         self._waiting: list[Ended | Postponed] = []
         self._told: Counter[tuple[str, str]] = Counter()
@@ -102,14 +102,18 @@ class Screen:
         """Say what is running."""
         pace = "" if speed is None else f", {speed:g} times as fast as real time" if speed else ", as fast as can be"
         line = Text(f"{rules} rules · events to {address}/v1/events · Ctrl-C stops\n", style="bold")
-        line.append(f"It is {wall_text(self._zone, at)} in {self._zone.name}{pace}.")
+        line.append(f"It is {wall_text(self.zone, at)} in {self.zone.name}{pace}.")
         self.show(line)
+
+    def rules_changed(self, what: str, revision: str) -> None:
+        """Tell of other rules."""
+        self.show(Text(printable(f"rules: {what} · revision {revision}"), style="bold"))
 
     def summary(self, events: int) -> None:
         """Tell the numbers so far."""
         with self._lock:
             held = ", ".join(f"{reason} {count:,}" for reason, count in self.held.most_common())
-            line = Text(f"— {wall_text(self._zone, self.clock)} · {events:,} events · {self.sent:,} sent", style="bold")
+            line = Text(f"— {wall_text(self.zone, self.clock)} · {events:,} events · {self.sent:,} sent", style="bold")
         line.append(f" · not sent: {held}" if held else "")
         self.show(line)
 
@@ -119,8 +123,8 @@ class Screen:
         if decision.detail and decision.reason is not Reason.CANCELLED:
             words += f" ({decision.detail})"
         if isinstance(decision, Postponed):
-            words += f", again at {wall_text(self._zone, decision.until)}"
-        line = Text(f"{wall_text(self._zone, decision.at)}  ", style="dim")
+            words += f", again at {wall_text(self.zone, decision.until)}"
+        line = Text(f"{wall_text(self.zone, decision.at)}  ", style="dim")
         line.append("held" if isinstance(decision, Postponed) else "not sent")
         line.append(printable(f"  {decision.customer}  {wait.rule}: {words}"))
         return line

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+from concurrent.futures import Future
 from contextlib import ExitStack, suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -24,14 +24,16 @@ from triggers.dispatch.settings import load_delivery, on_the_console
 from triggers.dispatch.terms import rules_of
 from triggers.drivers.embedded.driver import Driver, Outcome
 from triggers.drivers.embedded.feed import Feed, first_moment
-from triggers.drivers.embedded.rules import rulebook_of
+from triggers.drivers.embedded.rules import Rules
 from triggers.drivers.embedded.screen import REFRESH_S, SUMMARY_EVERY_S, Screen
 from triggers.drivers.embedded.shelf import Limit
-from triggers.drivers.rules import load_rules
+from triggers.drivers.watching import Watch, changes
 from triggers.errors import InputUnusable, OutputUnusable, ServiceUnusable, TriggersError
+from triggers.language.contents import contents_of
 from triggers.metrics import Metrics
 from triggers.store.database import Lock, connect_reader, open_database, saying
 from triggers.store.event_log import EventLog, oldest_after, read_place
+from triggers.store.fleet import is_of_a_fleet
 from triggers.store.messages import message_of
 from triggers.store.outbox import ACCEPTED, CANCELLED, QUEUED, SENDING
 from triggers.store.progress import load_progress
@@ -41,14 +43,15 @@ from triggers.web.entrance import reached_from_elsewhere
 from triggers.web.service import Face
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Callable, Collection, Coroutine, Sequence
 
     from rich.console import Console
     from rich.text import Text
 
+    from triggers.core.times import Zone
     from triggers.dispatch.gateway import Heard
     from triggers.dispatch.postbox import Answered, Wanted
+    from triggers.drivers.editions import Edition
     from triggers.settings import Settings
     from triggers.store.event_log import Arrival, Entry
     from triggers.store.messages import Message
@@ -75,7 +78,8 @@ class Service:
         self._fault: BaseException | None = None
         self._stopping = threading.Event()
         self._wake = threading.Event()
-        self._repause = threading.Event()
+        self._edited = threading.Event()
+        self._switching: tuple[Edition, Future[None]] | None = None
         self._counting = threading.Lock()
         self._events_waiting = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -86,15 +90,17 @@ class Service:
 
     def _open(self, opened: ExitStack) -> None:
         settings = self.settings
-        loaded = load_rules(settings.rules)
+        contents_of(settings.rules)  # without a folder nothing is made
         delivery = on_the_console() if settings.delivery is None else load_delivery(settings.delivery)
         opened.callback(Lock(settings.db).release)
         open_database(settings.db)
         self._writer = Writer(settings.db, committed=self.metrics.commits.observe, failed=self._fail)
         opened.callback(self._writer.close)
-        engine_reader, upkeep_reader, self._reader = (connect_reader(settings.db) for _ in range(3))
-        for reader in (engine_reader, upkeep_reader, self._reader):
+        engine_reader, upkeep_reader, rules_reader, self._reader = (connect_reader(settings.db) for _ in range(4))
+        for reader in (engine_reader, upkeep_reader, rules_reader, self._reader):
             opened.callback(reader.close)
+        if is_of_a_fleet(engine_reader):
+            raise ServiceUnusable(f"{settings.db} belongs to the dispatcher of a fleet; give --db another file")
         progress = load_progress(engine_reader)
         self._clock = self._make_clock(progress)
         known = contacts(delivery)
@@ -104,18 +110,18 @@ class Service:
             self._clock.start(max(self._log.last_stamp, self._clock.now()))
         else:
             self._compare_clocks()
-        now = self._clock.now()
-        first = 0 if self._clock.virtual else now
-        self._book = partial(
-            rulebook_of,
-            loaded,
+        now, virtual = self._clock.now(), self._clock.virtual
+        self._ruling = Rules(
+            settings.rules,
             self._writer,
-            now=now,
-            first=first,
+            rules_reader,
             settle=settings.settle_ms,
-            recalls=not self._clock.virtual,
+            recalls=not virtual,
+            most_due=settings.max_due_at_once,
         )
-        book = self._book()
+        self._edition, refused = self._ruling.first(now)
+        self._watch = Watch(settings.rules, self._edition, self._switch, allowed=self._allowed, refused=refused)
+        book = self._ruling.book(self._edition, now=now, first=0 if virtual else now)
         self._rules = rules_of(book)
         self.screen = Screen(self._console, book.shop.zone)
         self._driver = Driver(
@@ -147,9 +153,13 @@ class Service:
             _log.warning(
                 "without a public_url gateways cannot tell of delivery, so they are not watched", gateways=deaf
             )
+        self._show_times_of(book.shop.zone)
+
+    def _show_times_of(self, zone: Zone) -> None:
+        self.screen.zone = zone
         for gateway in self._dispatch.gateways.values():
             if isinstance(gateway, ConsoleGateway):
-                gateway.show, gateway.zone = self._show, book.shop.zone
+                gateway.show, gateway.zone = self._show, zone
 
     def _compare_clocks(self) -> None:
         """See to it that the clock is not far behind the log: until it has caught up, no timer acts."""
@@ -202,7 +212,8 @@ class Service:
             await self._dispatch.upkeep.begin()
             sending, showing = self._task(self._dispatcher.run()), self._task(self._show_progress())
             upkeep = self._dispatch.upkeep.run(self.settings.upkeep_s)
-            beside = [showing, *map(self._task, (upkeep, *self._dispatch.listening()))]
+            watching = self._watch.run(self.settings.reload_s)
+            beside = [showing, *map(self._task, (upkeep, watching, *self._dispatch.listening()))]
             threads = [self._thread("engine", self._decide)]
             threads += [self._thread("feed", self._feed.run)] if self._feed else []
             await self._ended.wait()
@@ -300,27 +311,58 @@ class Service:
 
     def _rules_paused(self) -> None:
         """Have the engine take up which rules are paused now."""
-        self._repause.set()
+        self._edited.set()
         self._wake.set()
+
+    # Rules that are edited, on the loop
+
+    async def _switch(self, edition: Edition) -> Collection[tuple[str, str]]:
+        """Have the engine switch to other rules between two events; gives what of them is not to be taken up."""
+        old, at = self._driver.rulebook, self._driver.clock
+        refused = await asyncio.to_thread(self._ruling.weigh, old, edition, at)
+        if refused:
+            return [(each.file, each.digest) for each in refused]
+        told, done = changes(self._edition, edition), Future[None]()
+        self._switching = (edition, done)
+        self._rules_paused()
+        await asyncio.wrap_future(done)
+        self._show_times_of(self._driver.rulebook.shop.zone)
+        self.screen.rules_changed(str(told), edition.revision)
+        return ()
+
+    async def _allowed(self, refused: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
+        return await asyncio.to_thread(self._ruling.decided, refused)
 
     # The engine's thread
 
     def _decide(self) -> None:
         if not self._driver.settled:
             self._driver.change(self._driver.rulebook)
+        self._ruling.settled(self._watch.refused)
         while not self._stopping.is_set():
             self._wake.clear()
-            if self._repause.is_set():
-                self._repause.clear()
-                book = self._book()
-                self._rules = rules_of(book)
-                self._driver.change(book)
+            if self._edited.is_set():
+                self._edited.clear()
+                self._change_rules()
             if self._driver.turn():
                 continue
             if self._at_end():
                 self._on_loop(self._ended.set)
                 return
             self._wake.wait(min(LONGEST_WAIT_S, self._clock.seconds_until(self._driver.next_wake())))
+
+    def _change_rules(self) -> None:
+        """Move over to other rules, or to the same with others paused."""
+        switching, self._switching = self._switching, None
+        if switching is not None:
+            self._edition = switching[0]
+        now = self._clock.now()
+        book = self._ruling.book(self._edition, now=now, first=now)
+        self._rules = rules_of(book)
+        self._driver.change(book)
+        if switching is not None:
+            self._ruling.settled(self._watch.refused)
+            switching[1].set_result(None)
 
     def _at_end(self) -> bool:
         return (
