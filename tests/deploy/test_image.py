@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
-from deploy_tools import DEPLOY, ROOT, run
+from deploy_tools import DEPLOY, ROOT
 from packaging.requirements import Requirement
 
 if TYPE_CHECKING:
