@@ -22,18 +22,8 @@ ENDINGS: Final = {
 }
 """What Prometheus sees of each kind of number, behind its name; those that begin with _ are shorthands of ours."""
 
-PROMISED: Final = {
-    "triggers_complaints_total": set(),
-    "triggers_disk_free_bytes": set(),
-    "triggers_gateway_arrival_ratio": {"gateway", "class"},
-    "triggers_gateway_arrival_seconds": {"gateway", "class", "quantile"},
-    "triggers_gateway_sent": {"gateway", "class"},
-    "triggers_gateway_state": {"gateway", "class", "state"},
-    "triggers_http_answers_total": {"status"},
-    "triggers_outbox_oldest_seconds": set(),
-    "triggers_rules_paused": {"rule"},
-}
-"""Numbers that the dispatcher and the web process are to give, with their labels, until they do."""
+PROMISED: Final[dict[str, set[str]]] = {}
+"""Numbers that are asked for before they are given, with their labels."""
 
 FOREIGN: Final = {
     "up": set(),

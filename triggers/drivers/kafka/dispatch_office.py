@@ -16,6 +16,8 @@ from triggers.dispatch.assembly import Ears, assemble, contacts
 from triggers.dispatch.gateways.console import ConsoleGateway
 from triggers.dispatch.settings import load_delivery, on_the_console
 from triggers.dispatch.terms import rules_of
+from triggers.dispatch.upkeep import OLD_ENOUGH
+from triggers.drivers.kafka.closing import let_go
 from triggers.drivers.kafka.connection import saying as saying_of_kafka
 from triggers.drivers.kafka.dispatch_desk import Desk, Doubts
 from triggers.drivers.kafka.dispatch_lease import Lease
@@ -29,6 +31,7 @@ from triggers.drivers.kafka.listening import listen
 from triggers.drivers.kafka.records import COMMANDS, DECISIONS, EVENTS
 from triggers.drivers.rules import load_rules, rulebook
 from triggers.errors import ServiceUnusable, TriggersError
+from triggers.reports.numbers import Numbers
 from triggers.store.database import Lock, connect_reader, open_database, saying
 from triggers.store.fleet import Reading, identity, is_of_a_fleet, read_to, readings
 from triggers.store.log_copy import LogCopy
@@ -99,6 +102,10 @@ class PostOffice:
         reader, upkeep_reader = connect_reader(settings.db), connect_reader(settings.db)
         self._opened.callback(reader.close)
         self._opened.callback(upkeep_reader.close)
+        counting_reader = connect_reader(settings.db)
+        self._opened.callback(counting_reader.close)
+        self._numbers = Numbers(counting_reader, settings.db, old_enough=OLD_ENOUGH, now=wall_ms)
+        self.metrics.registry.register(self._numbers)
         if is_of_a_fleet(reader) is False:
             raise ServiceUnusable(f"{settings.db} belongs to a `triggers run`; give --db another file")
         ids = [rule.id for rule in loaded.rules]
@@ -160,7 +167,7 @@ class PostOffice:
             await reader.open(start.places[reader.topic])
             self._opened.push_async_callback(reader.close)
         self._sounding = AIOKafkaConsumer(bootstrap_servers=self.settings.bootstrap, group_id=None)
-        self._opened.push_async_callback(self._sounding.stop)
+        self._opened.push_async_callback(lambda: let_go(self._sounding.stop()))
         with saying_of_kafka(self.settings):
             await self._sounding.start()
         self._opened.push_async_callback(self._lease.close)
@@ -173,6 +180,7 @@ class PostOffice:
         self._sending = self._task(dispatcher.run())
         works = [reader.run() for reader in self._all_readers()]
         works += [self._lease.run(), self._relay.run(), upkeep.run(self.settings.upkeep_s), *self._dispatch.listening()]
+        works.append(self._numbers.run(self.settings.upkeep_s))
         self._beside = [self._task(work) for work in works]
 
     async def _listen(self) -> web.AppRunner:
