@@ -124,3 +124,11 @@ async def test_what_was_read_before_the_flow_is_resumed_waits_for_it(scene: Scen
     async with asyncio.timeout(5):
         await bringing
     assert len(scene.chunks) == 1
+
+
+async def test_nothing_flows_while_the_places_are_not_settled(scene: Scene) -> None:
+    scene.thread.unsettle()
+    await scene.consumer.on_partitions_revoked(set())
+    assert not scene.consumer.flow_active
+    scene.consumer.resume_flow()  # what Faust does at the end of the last rebalance, where the next one has begun
+    assert not scene.consumer.flow_active

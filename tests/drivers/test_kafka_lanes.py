@@ -31,7 +31,7 @@ class Event:
 class Scene:
     """Lanes of a topic, and what happened in them."""
 
-    def __init__(self, **hooks: Any) -> None:
+    def __init__(self, grace_s: float = 0.05) -> None:
         self.handled: list[tuple[int, int]] = []
         self.told: list[str] = []
         self.held: set[int] = set()
@@ -39,7 +39,7 @@ class Scene:
         self.may_end: dict[int, asyncio.Event] = {}
         self.may_begin: dict[int, asyncio.Event] = {}
         self.deaf = False
-        self.lanes = Lanes("t", self.handle, self, on_gained=self.gained, on_lost=self.lost, grace_s=0.05, **hooks)
+        self.lanes = Lanes("t", self.handle, self, on_gained=self.gained, on_lost=self.lost, grace_s=grace_s)
 
     def hold(self, topic: str, partition: int) -> None:
         assert topic == "t"
@@ -141,6 +141,8 @@ async def test_a_pause_awaits_what_is_under_way_and_drops_what_waits(scene: Scen
     (late,) = scene.put(Event(0, 2))
     await asyncio.sleep(0.01)
     assert not late.acked
+    await scene.lanes.assign(frozenset({0}), unbroken=True)
+    await asyncio.sleep(0.01)
     assert scene.handled == [(0, 0)]
 
 
@@ -200,6 +202,15 @@ async def test_nothing_is_handled_before_the_partition_is_loaded_and_loading_is_
     await until(lambda: scene.handled == [(1, 0)])
 
 
+async def test_loading_is_not_waited_for_where_the_partition_goes() -> None:
+    scene = Scene(grace_s=60)
+    scene.may_begin[1] = asyncio.Event()
+    await assign(scene, 1)
+    async with asyncio.timeout(5):
+        await scene.lanes.close()
+    assert scene.told == ["gaining 1", "lost 1"]
+
+
 @pytest.mark.parametrize("numbers", [[1], [0, 2], [0, 1, 1]])
 async def test_a_chunk_that_was_lost_on_the_way_is_noticed(scene: Scene, numbers: list[int]) -> None:
     await assign(scene, 0)
@@ -231,6 +242,9 @@ async def test_a_handler_that_fails_ends_the_worker_and_its_lane_goes_no_further
     await asyncio.sleep(0.01)
     assert [str(error) for error in scene.errors] == ["bad"]
     assert (bad.acked, after.acked, scene.handled) == (False, False, [])
+    scene.told.clear()
+    await assign(scene, 0)  # a rebalance before the worker has ended
+    assert scene.told == ["lost 0", "gaining 0", "gained 0"]
 
 
 async def test_closed_lanes_take_nothing_more(scene: Scene) -> None:

@@ -330,14 +330,6 @@ async def test_a_partition_without_a_committed_place_is_read_again_from_its_begi
     assert [value for value in worker.handled if value.startswith("2-")] == shop.written[2]
 
 
-async def test_nothing_flows_while_the_places_are_not_settled(shop: Shop) -> None:
-    consumer = Here(shop).consumer
-    await consumer.on_partitions_revoked(set())
-    consumer.resume_flow()  # what Faust does at the end of the last rebalance, where the next one has begun
-    assert not consumer.flow_active
-    consumer.discard()
-
-
 async def test_a_worker_ends_at_once_where_it_is_told_so_before_it_is_ready(shop: Shop) -> None:
     await shop.sell(1)
     worker = Here(shop)

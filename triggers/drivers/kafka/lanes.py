@@ -153,7 +153,6 @@ class Lanes:
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, the worker ends with it and skips nothing
             lane.torn = True
-            lane.open = False
             await self._gate.crash(error)
 
     async def _serve_one(self, lane: Lane) -> None:
