@@ -22,6 +22,7 @@ from aiokafka.errors import (
     ProducerFenced,
 )
 
+from triggers.drivers.kafka.closing import CLOSING_S, let_go
 from triggers.drivers.kafka.connection import administering, saying
 from triggers.errors import ServiceUnusable
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     Places = Mapping[tuple[str, int], int]
 
 REQUEST_TIMEOUT_MS: Final = 10_000
-CLOSING_S: Final = 15.0
 READY_S: Final = 30.0
 """How long the keeper of a group may take until it answers."""
 AGAIN_S: Final = 0.2
@@ -151,12 +151,10 @@ class Lease:
         if producer is None:
             return
         try:
-            async with asyncio.timeout(CLOSING_S):
-                if self.holds():
+            if self.holds():
+                async with asyncio.timeout(CLOSING_S):
                     await self.confirm()
         except (ServiceUnusable, TimeoutError) as error:
             _log.warning("the last places were not committed", error=str(error))
-        finally:
-            self._producer = None
-            async with asyncio.timeout(CLOSING_S):
-                await producer.stop()
+        self._producer = None
+        await let_go(producer.stop())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
+from triggers.drivers.kafka.closing import let_go
 from triggers.drivers.kafka.connection import saying
 from triggers.errors import ServiceUnusable
 from triggers.store.fleet import Reading, read_to
@@ -91,7 +92,7 @@ class Reader:
                 for part, offset in starts.items():
                     consumer.seek(TopicPartition(self.topic, part), offset)
             except BaseException:
-                await consumer.stop()
+                await let_go(consumer.stop())
                 raise
         self._consumer = consumer
         self.stored, self.read = dict(starts), dict(starts)
@@ -99,7 +100,7 @@ class Reader:
     async def close(self) -> None:
         """Disconnect."""
         if self._consumer is not None:
-            await self._consumer.stop()
+            await let_go(self._consumer.stop())
 
     async def run(self) -> None:
         """Read until cancelled. Raises ServiceUnusable for what cannot be read."""

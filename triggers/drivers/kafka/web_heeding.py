@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from triggers.drivers.kafka.closing import let_go
 from triggers.drivers.kafka.dispatch_lease import group_of
 from triggers.drivers.kafka.keys import partition_of
 from triggers.drivers.kafka.records import EVENTS
@@ -57,9 +58,9 @@ class Heeding:
         """Disconnect."""
         consumer, admin, self._consumer, self._admin = self._consumer, self._admin, None, None
         if consumer is not None:
-            await consumer.stop()
+            await let_go(consumer.stop())
         if admin is not None:
-            await admin.close()
+            await let_go(admin.close())
 
     async def _wait(self, customers: Iterable[str]) -> None:
         ends: dict[int, int] | None = None

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from triggers.clock import wall_ms
 from triggers.core.intake import MAX_AHEAD, Malformed
+from triggers.drivers.kafka.closing import let_go
 from triggers.drivers.kafka.intake import Forward, Intake, events_in, understood
 from triggers.drivers.kafka.letters import Letter, buried
 from triggers.errors import ServiceUnusable
@@ -74,7 +75,7 @@ class LogIntake:
                 await intake.start()
             except (ServiceUnusable, KafkaError, TimeoutError) as error:
                 _log.warning("the log cannot be written", error=str(error))
-                await intake.stop()
+                await let_go(intake.stop())
                 await asyncio.sleep(AGAIN_S)
                 continue
             self._intake = intake
@@ -83,7 +84,7 @@ class LogIntake:
                 await self._broken.wait()
             finally:
                 self._intake = None
-                self._start(intake.stop())
+                self._start(let_go(intake.stop()))
 
     async def close(self) -> None:
         """Wait for what is under way."""
