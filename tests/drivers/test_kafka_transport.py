@@ -337,6 +337,17 @@ async def test_a_worker_ends_at_once_where_it_is_told_so_before_it_is_ready(shop
     assert worker.handled == []
 
 
+async def test_a_worker_told_to_stop_in_the_midst_of_a_rebalance_ends_without_an_error(shop: Shop) -> None:
+    await shop.sell(1)
+    worker = Here(shop)
+
+    def rebalancing() -> bool:
+        worker.app.rebalancing = worker.app.rebalancing or set(worker.handled) == shop.values
+        return worker.app.rebalancing and bool(worker.handled)
+
+    await worker.run_until(rebalancing)
+
+
 async def test_a_worker_without_a_broker_says_so(shop: Shop) -> None:
     shop.bootstrap = "127.0.0.1:9"
     with pytest.raises(KafkaConnectionError, match="Unable to bootstrap"):

@@ -36,7 +36,6 @@ _NAMES: Final = {
         Consumer.stop_flow | called | aa77389dc23a | also where there was nothing to give up
         Consumer.resume_flow | overridden | 192f20bc377f | not while another rebalance has begun
         Consumer.suspend_flow | read | - | ends a wait for room in a stream
-        Consumer.consumer_stopped_errors | read | - | what the thread raises when it ends
         Consumer.ack | overridden | 5548cf0f7584 | a chunk knows itself whether it is handled
         Consumer._unacked_messages | written | - | Faust adds to it, we take away
         Consumer._new_offset | overridden | 2b29afe4dd9a | up to the last chunk handled without a gap

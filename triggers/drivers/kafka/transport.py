@@ -16,6 +16,7 @@ from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, cast
 
 from aiokafka import TopicPartition
+from aiokafka.errors import ConsumerStoppedError
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as stock
 from faust.types.tuples import TP
@@ -92,8 +93,8 @@ class Consumer(stock.Consumer):
                     await self._hand_over(await self._thread.fetch(wanted, wait_ms))
                 else:
                     await self.sleep(LISTEN_BUSY_MS / 1_000)
-        except self.consumer_stopped_errors:
-            if not self.app.should_stop:
+        except (asyncio.CancelledError, ConsumerStoppedError):
+            if not self.app.should_stop:  # or Faust takes a stop in the midst of a rebalance for a crash
                 raise
 
     async def _hand_over(self, fetched: Fetched) -> None:
