@@ -74,9 +74,14 @@ def send(number: int = 1, customer: str = "c1", **changes: Any) -> Send:
 class Fleet:
     """The topics of a fleet, and a folder for its dispatchers. Messages go into the file ``sent``."""
 
-    def __init__(self, bootstrap: str, prefix: str, folder: Path) -> None:
+    def __init__(self, bootstrap: str, prefix: str, folder: Path, *, virtual: bool = False) -> None:
         self.settings = KafkaSettings(
-            bootstrap=bootstrap, prefix=prefix, app=prefix.rstrip("."), partitions=PARTITIONS, sources=()
+            bootstrap=bootstrap,
+            prefix=prefix,
+            app=prefix.rstrip("."),
+            partitions=PARTITIONS,
+            sources=(),
+            virtual=virtual,
         )
         self.folder = folder
         self.rules = folder / "rules"

@@ -216,3 +216,26 @@ def triggers(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "triggers", *words], capture_output=True, text=True, check=False, timeout=60
     )
+
+
+async def test_in_virtual_time_nothing_is_too_late_and_events_have_the_logs_time(
+    kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    fleet = Fleet(kafka, prefix, tmp_path, virtual=True)
+    await fleet.topics()
+    then = 1_577_836_800_000  # 2020-01-01
+    running = fleet.running("--virtual")
+    try:
+        event = {"id": "e", "type": "store.visited", "customer": "c1", "at": then}
+        await fleet.write(EVENTS, Write(json.dumps(event).encode(), b"c1", then + 5, fleet.part("c1")))
+        await until(lambda: running.address() and query(running.db, "SELECT received_at FROM events") == [(then + 5,)])
+        await fleet.commands(send(1, at=then, expires=then + 1))
+        await until(lambda: len(fleet.sent()) == 1)
+        assert fleet.sent()[0]["at"].startswith("2020-01-01T00:00:00")
+        body = json.dumps({"class": "notice", "to": "13800001234", "text": "hello"}).encode()
+        answer = running.ask("POST", "/v1/messages", body, Idempotency_Key="k1")
+        assert answer[0] == 202
+        await until(lambda: len(fleet.sent()) == 2)
+        assert fleet.sent()[1]["at"].startswith("2020-01-01T00:00:00")
+    finally:
+        running.kill()

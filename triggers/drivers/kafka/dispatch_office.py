@@ -124,7 +124,7 @@ class PostOffice:
             lambda: rules,
             Ears(self._moved, self._not_sent, self._said, _nothing),
             now=wall_ms,
-            engine_now=self._log_taker.now if settings.virtual else wall_ms,
+            engine_now=self._log_now if settings.virtual else wall_ms,
             virtual=settings.virtual,
             doubts=Doubts(settings, self._lease, self._log_reader),
         )
@@ -260,6 +260,11 @@ class PostOffice:
             self._dispatch.dispatcher.more()
         if ordered.cancelled:
             self._moved(QUEUED, CANCELLED, ordered.cancelled)
+
+    def _log_now(self) -> int:
+        """Tell the log's time, epoch ms; before anything was read the wall's."""
+        now = self._log_taker.now()
+        return wall_ms() if now < 0 else now
 
     # What is told, on any thread
 
