@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from triggers.drivers.kafka.worker_metrics import WorkerMetrics
 
 READ_TIMEOUT_MS: Final = 200
+STOPPING_S: Final = 1.0
+"""How long the reader of the answers may take to end before it is told once more."""
 TICKS_AN_INTERVAL: Final = 4
 """How often in an interval the partitions are looked at for one that has been quiet for so long."""
 
@@ -116,7 +119,10 @@ class Crew:
                 for place, records in (await consumer.getmany(timeout_ms=READ_TIMEOUT_MS)).items():
                     await self._answer(place.partition, records)
         finally:
-            await consumer.stop()
+            # told to end while its partitions change, aiokafka may wait for others for ever; told again it ends
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOPPING_S):
+                    await consumer.stop()
 
     async def _answer(self, number: int, records: Sequence[Record]) -> None:
         """Bring a partition its answers; one that another worker has taken over meanwhile is left to that."""
