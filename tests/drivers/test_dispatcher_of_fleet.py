@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from running import Running
 
+    from triggers.core.decisions import Send
+
 
 @pytest.fixture
 async def fleet(kafka: str, prefix: str, tmp_path: Path) -> Fleet:
@@ -171,15 +173,17 @@ async def test_what_is_no_record_of_ours_stops_nothing(fleet: Fleet, start: Call
     }
 
 
-async def test_kills_at_any_moment_lose_no_command_and_double_none(fleet: Fleet, start: Callable[..., Running]) -> None:
+async def test_kills_at_any_moment_lose_nothing_and_double_nothing(fleet: Fleet, start: Callable[..., Running]) -> None:
     chance = random.Random(7)  # noqa: S311  chance that a seed repeats
     sends = [send(number, f"c{number}") for number in range(600)]
     for begin in range(0, 600, 100):
         running = start()
         writing = asyncio.create_task(fleet.commands(*sends[begin : begin + 100], *sends[begin : begin + 10]))
-        await asyncio.sleep(chance.random() * 0.15)
+        told = [decided(each) for each in sends[begin : begin + 100]]
+        telling = asyncio.create_task(fleet.decided(*told))
+        await asyncio.sleep(chance.random() * 0.8)
         running.kill()
-        await writing
+        await asyncio.gather(writing, telling)
     running = start()
     await until(lambda: sum(states(running).values()) == 600 and "queued" not in states(running))
     await until(lambda: "sending" not in states(running))
@@ -188,7 +192,15 @@ async def test_kills_at_any_moment_lose_no_command_and_double_none(fleet: Fleet,
     assert len(sent) == len(set(sent))
     assert set(found) <= {"accepted", "unknown"}
     assert 600 - found.get("unknown", 0) <= len(sent) <= 600
+    decisions = "SELECT identity, count(*) FROM decisions GROUP BY identity"
+    await until(lambda: query(running.db, "SELECT count(*) FROM decisions") == [(600,)])
+    assert {count for _, count in query(running.db, decisions)} == {1}
     assert running.signal(signal.SIGTERM) == 0
+
+
+def decided(send: Send) -> Decided:
+    times = (send.anchor, send.due, send.at)
+    return Decided("ended", send.customer, send.rule, send.identity, None, *times, None, "sent", "", "r1")
 
 
 async def test_why_tells_a_customers_story_from_its_database(fleet: Fleet, start: Callable[..., Running]) -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from kafka_broker import Cluster, needed, read_all, unique_prefix
 from played_workers import Fleet, send, until
-from running import Running
+from running import Running, query
+from stub_gateway import Fault, StubGateway, stub_settings
 
 from triggers.drivers.kafka.records import DEAD_LETTERS, EVENTS
 
@@ -170,3 +171,23 @@ async def test_while_kafka_is_away_nothing_is_accepted_and_senders_are_told_to_c
         found = {json.loads(value or b"")["id"] for _, value in await values(fleet, EVENTS)}
         assert {"before", "after"} <= found
         assert await asyncio.to_thread(running.signal, signal.SIGTERM) == 0
+
+
+async def test_an_opt_out_is_not_answered_while_a_message_is_still_leaving(
+    fleet: Fleet, start: Callable[..., Running]
+) -> None:
+    async with StubGateway(slow_s=3) as stub:
+        stub.script([Fault.SLOW])
+        fleet.deliver({"main": stub_settings(stub.url, rate=1_000, timeout_s=10)})
+        web, dispatcher = start(fleet, fresh_s=60), fleet.running()
+        try:
+            await ready(web)
+            await fleet.tick()
+            await fleet.commands(send(1))
+            await until(lambda: len(stub.truth) == 1)
+            began = time.monotonic()
+            assert (await post(web, event("out", type="customer.unsubscribed")))[0] == 200
+            assert 1.5 < time.monotonic() - began < 20
+            assert query(dispatcher.db, "SELECT state FROM outbox") == [("accepted",)]
+        finally:
+            dispatcher.kill()
