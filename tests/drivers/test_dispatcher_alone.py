@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import sqlite3
 import time
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from kafka_broker import create_topics
-from played_workers import Fleet, send, until
-from running import query
+from played_workers import Fleet, now, send, until
+from running import Running, query
 
 from triggers.drivers.kafka.dispatch_desk import LOG_BEHIND, NOT_CONFIRMED, Doubts
 from triggers.drivers.kafka.dispatch_lease import Lease, committed
@@ -22,8 +23,6 @@ from triggers.errors import ServiceUnusable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
-
-    from running import Running
 
 NOON = 1_788_321_600_000
 
@@ -128,7 +127,7 @@ async def test_whoever_goes_on_with_another_database_shuts_the_first_dispatcher_
     await until(lambda: len(fleet.sent()) == 7)
     assert time.monotonic() - began > 2  # the first one could be sure of itself for so long
     assert query(first.db, "SELECT count(*) FROM outbox") == [(6,)]
-    assert dict(query(second.db, "SELECT command, state FROM outbox")) == {"c7-7": "accepted"}
+    await until(lambda: query(second.db, "SELECT command, state FROM outbox") == [("c7-7", "accepted")])
 
 
 async def test_a_lease_ends_by_itself_and_for_good_when_another_takes_it(fleet: Fleet) -> None:
@@ -211,3 +210,26 @@ async def test_a_topic_that_was_made_anew_is_told(start: Callable[..., Running])
     running = start(ready=False)
     assert running.wait() == 2
     assert "decisions ends at 0 in partition 0, and was read to 9" in running.err[-1]
+
+
+async def test_a_second_dispatcher_on_the_same_file_is_refused_and_disturbs_nothing(
+    fleet: Fleet, start: Callable[..., Running]
+) -> None:
+    first = start()
+    second = start(ready=False)
+    assert second.wait() == 2
+    assert f"is in use by another `triggers dispatcher` (process {first.pid})" in second.err[-1]
+    await fleet.commands(send(1))
+    await until(lambda: len(fleet.sent()) == 1)
+
+
+async def test_a_database_of_a_service_on_one_machine_is_refused(fleet: Fleet, start: Callable[..., Running]) -> None:
+    first = Running(fleet.folder, "--delivery", str(fleet.delivery), rules=fleet.rules)
+    body = {"id": "e1", "type": "favorite.added", "customer": "c1", "at": now(), "product_id": "p1"}
+    assert (await asyncio.to_thread(first.post, json.dumps(body).encode()))[0] == 200
+    first.signal(15)
+    (fleet.folder / "b").mkdir()
+    shutil.copy(first.db, fleet.folder / "b" / "t.db")
+    running = start(name="b", ready=False)
+    assert running.wait() == 2
+    assert "belongs to a `triggers run`" in running.err[-1]

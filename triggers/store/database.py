@@ -23,18 +23,21 @@ _PID_DIGITS = 20
 
 
 class Lock:
-    """Keeps a second service off a database, by a lock on a file beside it that ends with the process."""
+    """Keeps a second service off a database, by a lock on a file beside it that ends with the process.
 
-    def __init__(self, path: Path) -> None:
+    ``service`` is the command that runs it.
+    """
+
+    def __init__(self, path: Path, service: str = "run") -> None:
         real = path.resolve()  # a link to the database is the same database
-        self._file = _take(real.with_name(real.name + ".lock"), path)
+        self._file = _take(real.with_name(real.name + ".lock"), path, service)
 
     def release(self) -> None:
         """Let another service have the database."""
         self._file.close()
 
 
-def _take(lock: Path, database: Path) -> TextIO:
+def _take(lock: Path, database: Path, service: str) -> TextIO:
     try:
         file = lock.open("a+")
     except OSError as error:
@@ -46,7 +49,7 @@ def _take(lock: Path, database: Path) -> TextIO:
         pid = file.read(_PID_DIGITS).strip() or "unknown"
         file.close()
         raise ServiceUnusable(
-            f"the database {database} is in use by another `triggers run` (process {pid});"
+            f"the database {database} is in use by another `triggers {service}` (process {pid});"
             " stop it, or give --db another file"
         ) from error
     file.truncate(0)
@@ -94,7 +97,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     Raises ServiceUnusable if there is no such database.
     """
     if not path.is_file():
-        raise ServiceUnusable(f"there is no database {path}; `triggers run` makes one")
+        raise ServiceUnusable(f"there is no database {path}; `triggers run`, or the dispatcher of a fleet, makes one")
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_MS / 1_000)
     try:
         connection.execute("PRAGMA query_only = ON")

@@ -95,7 +95,7 @@ class PostOffice:
         settings = self.settings
         loaded = load_rules(settings.rules)
         delivery = on_the_console() if settings.delivery is None else load_delivery(settings.delivery)
-        self._opened.callback(Lock(settings.db).release)
+        self._opened.callback(Lock(settings.db, "dispatcher").release)
         open_database(settings.db)
         self._writer = Writer(settings.db, committed=self.metrics.commits.observe, failed=self._fail)
         self._opened.callback(self._writer.close)
