@@ -93,7 +93,8 @@ class Watch:
 
     ``edition`` is in use now. ``switch`` is awaited with another one: it switches and gives nothing (an empty collection),
     or gives what of it must not be used; then it is asked again, with one without that. None says that it cannot tell yet;
-    it is asked again at the next look. ``allowed`` tells what of all that was refused is to be taken up after all.
+    it is asked again at the next look. ``allowed`` tells what of all that was refused is to be taken up after all, and
+    ``in_use`` finds what others who go by the same rules have taken up, if it is not the edition at hand.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Watch:
         switch: Callable[[Edition], Awaitable[Refused | None]],
         *,
         allowed: Callable[[Refused], Awaitable[Refused]],
+        in_use: Callable[[Edition], Awaitable[Edition | None]] | None = None,
         refused: Refused = (),
     ) -> None:
         self.edition = edition
@@ -110,6 +112,8 @@ class Watch:
         self._folder = folder
         self._switch = switch
         self._allowed = allowed
+        self._in_use = in_use
+        self._chosen: tuple[Contents, set[tuple[str, str]], Contents, Edition] | None = None
         self._sight = Sight(_rule_files(edition))
         self._done: Contents | None = edition.found
         self._told = {_about(fault) for fault in edition.faults}
@@ -123,6 +127,7 @@ class Watch:
 
     async def turn(self, at_s: float) -> None:
         """Look once, and switch if there is something new to go by."""
+        await self._follow()
         if allowed := self.refused.intersection(await self._allowed(self.refused)):
             self.refused -= allowed
             self._done = None
@@ -145,26 +150,41 @@ class Watch:
         self._blind = blind
         return None if blind else found
 
+    async def _follow(self) -> None:
+        """Switch to what others have taken up."""
+        edition = None if self._in_use is None else await self._in_use(self.edition)
+        if edition is not None and not await self._switch(edition):
+            self._switched(edition)
+
     async def _take_up(self, found: Contents) -> bool:
         """Switch to what can be used of the files; False if that cannot be told yet."""
         self.refused &= {(name, digest_of(content)) for name, content in found.items()}
         while True:
-            good = self.edition.contents
-            edition = await asyncio.to_thread(choose, self._folder, found, good, refused=self.refused)
+            edition = await self._choose(found)
             self._told = tell(edition.faults, self._told)
-            if edition.contents == good:
+            if edition.contents == self.edition.contents:
                 return True
             refused = await self._switch(edition)
             if refused is None:
                 return False
             if not refused:
-                break
+                self._switched(edition)
+                return True
             self.refused |= set(refused)
+
+    async def _choose(self, found: Contents) -> Edition:
+        """Choose what can be used of the files; asked again it is the same."""
+        good, chosen = self.edition.contents, self._chosen
+        if chosen is None or chosen[:3] != (found, self.refused, good):
+            edition = await asyncio.to_thread(choose, self._folder, found, good, refused=self.refused)
+            self._chosen = chosen = (found, set(self.refused), good, edition)
+        return chosen[3]
+
+    def _switched(self, edition: Edition) -> None:
         told = changes(self.edition, edition)
         self.edition = edition
         self._sight.names = _rule_files(edition)
         _log.info("rules changed", what=str(told), revision=edition.revision, rules=len(edition.loaded.rules))
-        return True
 
 
 def tell(faults: Collection[Fault], told: Collection[Fault]) -> set[Fault]:

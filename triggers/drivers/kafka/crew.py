@@ -19,7 +19,8 @@ from triggers.drivers.kafka.records import EVENTS, TICK, VERDICTS
 from triggers.errors import PartitionLost
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections import Counter
+    from collections.abc import Awaitable, Callable, Sequence
 
     from triggers.core.rulebook import Rulebook
     from triggers.drivers.kafka.letters import Record
@@ -37,7 +38,10 @@ _log = structlog.get_logger("worker")
 
 
 class Crew:
-    """The partitions of the log that this worker has. Runs on the event loop."""
+    """The partitions of the log that this worker has. Runs on the event loop.
+
+    ``in_use`` finds the rules that the whole fleet uses if they have a revision; None if they have not.
+    """
 
     def __init__(
         self,
@@ -45,9 +49,11 @@ class Crew:
         book: Rulebook,
         worker: str,
         metrics: WorkerMetrics,
+        in_use: Callable[[str], Awaitable[Rulebook | None]] | None = None,
     ) -> None:
         self._settings = settings
         self.book = book
+        self._in_use = in_use
         self._worker = worker
         self._metrics = metrics
         self._holdings: dict[int, Holding] = {}
@@ -68,9 +74,15 @@ class Crew:
     async def gained(self, number: int) -> None:
         """Take a partition over. Raises ServiceUnusable."""
         holding = self._holdings[number] = Holding(self._settings, number, self._worker, self._metrics)
-        await holding.open(self.book)
+        await holding.open(self._book_for)
         self._metrics.owned.set(len(self.partitions))
         self._reassign.set()
+
+    async def _book_for(self, revision: str) -> Rulebook:
+        """Give the rules for customers who were left with some: ours, unless the fleet has gone on to those already."""
+        if self._in_use is not None and revision not in ("", self.book.revision):
+            return await self._in_use(revision) or self.book
+        return self.book
 
     async def lost(self, number: int) -> None:
         """Let a partition go: another worker has it, or may have had it."""
@@ -86,10 +98,22 @@ class Crew:
         await self._holdings[number].take(records)
 
     async def change(self, book: Rulebook) -> None:
-        """Move all customers over to other rules, each partition between two records."""
+        """Move all customers over to other rules, each partition between two records.
+
+        One that is just being taken over follows; one that goes to another worker meanwhile is left to that.
+        """
         self.book = book
-        for number in self.partitions:
-            await self._holdings[number].change(book)
+        for number, holding in list(self._holdings.items()):
+            try:
+                await holding.change(book)
+            except PartitionLost as error:
+                _log.warning("other rules came for a partition of another worker", partition=number, error=str(error))
+                await holding.close()  # if it is ours all the same, its next record ends the worker
+
+    async def count_due(self, book: Rulebook) -> dict[int, Counter[str]]:
+        """Count by partition how many waits of each rule other rules would make due at once."""
+        holdings = [holding for holding in self._holdings.values() if holding.ready]
+        return {holding.number: await holding.count_due(book) for holding in holdings}
 
     async def run(self) -> None:
         """Read the owner's answers and let time pass, until cancelled."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import structlog
 
 from triggers.clock import wall_ms
+from triggers.drivers.guard import count_due
 from triggers.drivers.kafka.journal import Batch, Journal
 from triggers.drivers.kafka.letters import bury
 from triggers.drivers.kafka.partition import Partition
@@ -19,11 +21,12 @@ from triggers.drivers.kafka.records import (
     DEAD_LETTERS,
     DECISIONS,
     OWN,
+    decode_place,
     encode_place,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from triggers.core.rulebook import Rulebook
     from triggers.drivers.kafka.letters import Record
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
 QUIET_S = 5.0
 """How long a partition may go on without writing down that time has passed."""
+COUNTED_AT_ONCE = 200
+"""How many customers are counted before anything else gets its turn."""
 
 _log = structlog.get_logger("partition")
 
@@ -53,6 +58,7 @@ class Holding:
         self._lock = asyncio.Lock()
         self._partition: Partition | None = None
         self._written_s = 0.0
+        self._leaving = False
 
     @property
     def ready(self) -> bool:
@@ -64,12 +70,16 @@ class Holding:
         """The place of the first answer that it has not taken in."""
         return 0 if self._partition is None else self._partition.place.verdict + 1
 
-    async def open(self, book: Rulebook) -> None:
-        """Take the partition over, and move its customers over to the rules at hand. Raises ServiceUnusable."""
+    async def open(self, book_for: Callable[[str], Awaitable[Rulebook]]) -> None:
+        """Take the partition over, and move its customers over to the rules at hand. Raises ServiceUnusable.
+
+        ``book_for`` is told which rules they were left with, and gives those that count.
+        """
         async with self._lock:
             began_s = time.monotonic()
             found = await self._journal.open()
             rows = {key: row for key, row in found.items() if row is not None}
+            book = await book_for(decode_place(rows[OWN]).revision if OWN in rows else "")
             partition = self._partition = await asyncio.to_thread(self._made, book, rows)
             _log.info(
                 "partition taken over",
@@ -108,18 +118,38 @@ class Holding:
                 await self._work(self._partition.answer(records))
 
     async def change(self, book: Rulebook) -> None:
-        """Move the customers over to other rules, between two records. Raises ServiceUnusable."""
+        """Move the customers over to other rules, between two records. Raises ServiceUnusable.
+
+        If it is to be let go of meanwhile the rest is left to its next owner, who begins anew.
+        """
         async with self._lock:
-            if self._partition is not None:
-                await self._work(self._partition.change(book))
+            partition = self._partition
+            if partition is None or partition.place.revision == book.revision:
+                return
+            for turn in partition.change(book):
+                if self._leaving:
+                    self._partition = None
+                    return
+                await self._work((turn,))
+
+    async def count_due(self, book: Rulebook) -> Counter[str]:
+        """Count how many waits of each rule other rules would make due at once, while the work goes on."""
+        counts: Counter[str] = Counter()
+        partition = self._partition
+        if partition is not None:
+            for customers in partition.copies(COUNTED_AT_ONCE):
+                counts += count_due(partition.book, book, customers, partition.clock)
+                await asyncio.sleep(0)
+        return counts
 
     async def close(self) -> None:
         """Let go of it."""
+        self._leaving = True
         async with self._lock:
             self._partition = None
             await self._journal.close()
 
-    async def _work(self, turns: Iterator[Turn]) -> None:
+    async def _work(self, turns: Iterable[Turn]) -> None:
         for turn in turns:
             if turn.matters or time.monotonic() >= self._written_s + QUIET_S:
                 await self._write(turn)

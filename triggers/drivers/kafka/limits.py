@@ -17,17 +17,23 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
+from triggers.core.decisions import Reason, Verdict
 from triggers.core.ledger import Account, Ledger
-from triggers.core.times import NEVER
+from triggers.core.times import MINUTE, NEVER
 from triggers.drivers.kafka.records import OWN, Answered, Asked, Passed, Question, Told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from triggers.core.decisions import Ask
     from triggers.core.rulebook import Rulebook
 
 Grant: TypeAlias = tuple[int, int, str | None]
 """A grant as the ledger has it: start of the local day, cost, wave."""
+
+
+UNKNOWN_FOR = MINUTE
+"""When it is asked again about a rule that the owner does not know yet."""
 
 
 class Given(msgspec.Struct, array_like=True):
@@ -216,7 +222,7 @@ class Owner:
 
     def _decide(self, asked: Asked) -> Answered:
         ask, partition = asked.ask, asked.partition
-        verdict = self.ledger.verdict(self.book, ask)
+        verdict = self._verdict(ask)
         account = self.ledger.accounts.get(ask.rule)
         grant = None if account is None else account.grants.pop(ask.command, None)
         if grant is not None:
@@ -230,6 +236,12 @@ class Owner:
         self._changed[_given_key(partition, number)] = _encode(given)
         self._changed[_ask_key(asked)] = None
         return Answered(number, ask.customer, ask.command, verdict)
+
+    def _verdict(self, ask: Ask) -> Verdict:
+        """Answer; about a rule that only the asking worker knows of yet it is asked again."""
+        if ask.rule not in self.book.rules and ask.rule not in self.book.removed:
+            return Verdict(Reason.RULE_CHANGED, ask.at + UNKNOWN_FOR)
+        return self.ledger.verdict(self.book, ask)
 
 
 def _ask_key(asked: Asked) -> bytes:

@@ -13,34 +13,26 @@ import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from triggers.clock import wall_ms
 from triggers.drivers.kafka import faust_app
 from triggers.drivers.kafka.counter import Counter
 from triggers.drivers.kafka.crew import Crew
+from triggers.drivers.kafka.fleet_rules import FleetRules
 from triggers.drivers.kafka.intake import Intake
 from triggers.drivers.kafka.records import ASKS, EVENTS, MESSAGE_EVENTS
-from triggers.drivers.kafka.register import enrol
 from triggers.drivers.kafka.worker_metrics import WorkerMetrics
-from triggers.drivers.rules import load_rules, rulebook
-from triggers.errors import ServiceUnusable, TriggersError
+from triggers.drivers.watching import Watch
+from triggers.errors import PartitionLost, ServiceUnusable, TriggersError
 from triggers.web.answers import in_json
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from triggers.core.rulebook import Rulebook
+    from triggers.drivers.editions import Edition
     from triggers.drivers.kafka.letters import Record
     from triggers.drivers.kafka.settings import KafkaSettings
-    from triggers.language import Loaded
 
 _log = structlog.get_logger("worker")
-
-
-async def book_of(settings: KafkaSettings, loaded: Loaded) -> Rulebook:
-    """Make the rulebook that all workers with these rules have. Raises ServiceUnusable."""
-    now = wall_ms()
-    register = await enrol(settings, [rule.id for rule in loaded.rules], now, 0 if settings.virtual else now)
-    return rulebook(loaded, register, settle=settings.settle_ms, recalls=not settings.virtual)
 
 
 class Worker:
@@ -50,7 +42,7 @@ class Worker:
         self.settings = settings
         self.name = f"{socket.gethostname()}/{os.getpid()}"
         self.metrics = WorkerMetrics()
-        self._loaded = load_rules(settings.rules)
+        self._rules = FleetRules(settings)
         self._ended = asyncio.Event()
         self.address: tuple[str, int] = ("", 0)
 
@@ -76,9 +68,11 @@ class Worker:
 
     async def _run(self, opened: AsyncExitStack) -> None:
         settings, metrics = self.settings, self.metrics
-        self._book = book = await book_of(settings, self._loaded)
+        edition = self._edition = await self._rules.first()
+        self._book = book = await self._rules.book(edition)
         metrics.revision.labels(book.revision).set(1)
-        self._crew = crew = Crew(settings, book, self.name, metrics)
+        watch = Watch(settings.rules, edition, self._switch, allowed=self._allowed, in_use=self._taken_up)
+        self._crew = crew = Crew(settings, book, self.name, metrics, self._book_in_use)
         self._counter = counter = Counter(settings, book)
         intake = Intake(settings)
         opened.push_async_callback(intake.stop)
@@ -91,13 +85,15 @@ class Worker:
         await self._listen(opened)
         _log.info("working", worker=self.name, rules=len(book.rules), revision=book.revision)
         beside = asyncio.create_task(crew.run())
+        watching = asyncio.create_task(self._follow(watch))
         running = asyncio.create_task(faust_app.run(app, self._ended))
         try:
-            await asyncio.wait({beside, running}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({beside, watching, running}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._ended.set()
+            watching.cancel()
             beside.cancel()
-            outcomes = await asyncio.gather(running, beside, return_exceptions=True)
+            outcomes = await asyncio.gather(running, beside, watching, return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
                 raise _plain(outcome)
@@ -107,6 +103,48 @@ class Worker:
             self.metrics.took_in(await intake.take(topic, records))
 
         return take
+
+    # Rules that are edited
+
+    async def _follow(self, watch: Watch) -> None:
+        await watch.run(self.settings.reload_s)
+        await self._ended.wait()
+
+    async def _switch(self, edition: Edition) -> Collection[tuple[str, str]] | None:
+        """Switch to other rules, each partition between two records; gives what of them is not to be taken up."""
+        try:
+            refused = await self._rules.weigh(self._book, edition, self._crew.count_due)
+            if refused is None or refused:
+                return refused
+            book = await self._rules.book(edition)
+        except (ServiceUnusable, PartitionLost) as error:
+            _say_again(error)
+            return None
+        await self._counter.change(book)
+        await self._crew.change(book)
+        self.metrics.revision.remove(self._book.revision)
+        self.metrics.revision.labels(book.revision).set(1)
+        self._edition, self._book = edition, book
+        return ()
+
+    async def _allowed(self, refused: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
+        try:
+            return await self._rules.allowed(refused)
+        except ServiceUnusable as error:
+            _say_again(error)
+            return ()
+
+    async def _taken_up(self, edition: Edition) -> Edition | None:
+        try:
+            return await self._rules.in_use(edition)
+        except ServiceUnusable as error:
+            _say_again(error)
+            return None
+
+    async def _book_in_use(self, revision: str) -> Rulebook | None:
+        """Make the rulebook of what the fleet has taken up, if it has this revision and ours has not."""
+        edition = await self._rules.in_use(self._edition)
+        return None if edition is None or edition.revision != revision else await self._rules.book(edition)
 
     # What others see
 
@@ -144,6 +182,10 @@ class Worker:
     async def _metrics(self, _request: web.Request) -> web.Response:
         self.metrics.look()
         return web.Response(body=generate_latest(self.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _say_again(error: TriggersError) -> None:
+    _log.warning("what the fleet says of its rules cannot be had; it is asked again", error=str(error))
 
 
 def _plain(error: BaseException) -> BaseException:
