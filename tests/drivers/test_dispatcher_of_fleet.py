@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiokafka import AIOKafkaProducer
 from kafka_broker import Write
-from played_workers import Fleet, now, send, until
+from played_workers import RULE, Fleet, now, send, until
 from running import query
 
 from triggers.drivers.kafka.records import COMMANDS, DECISIONS, EVENTS, Cancel, Decided, encode_command
+from triggers.drivers.kafka.rule_notes import Switched, keep_files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -251,3 +252,19 @@ async def test_in_virtual_time_nothing_is_too_late_and_events_have_the_logs_time
         assert fleet.sent()[1]["at"].startswith("2020-01-01T00:00:00")
     finally:
         running.kill()
+
+
+async def test_it_goes_by_the_rules_that_the_workers_have_in_use(fleet: Fleet, start: Callable[..., Running]) -> None:
+    running = start(reload_s=0.2)
+    before = json.loads(running.get("/healthz")[1])["rules"]
+    files = {path.name: path.read_bytes() for path in fleet.rules.iterdir()}
+    files["wish.yaml"] = files["wish.yaml"].replace(b"status: live", b"status: paused")
+    await keep_files(fleet.settings, files, Switched("other", {}))
+    await until(lambda: json.loads(running.get("/healthz")[1])["rules"] != before)
+    await fleet.commands(send(1), send(2, rule="gone", klass="notice"))
+    await until(lambda: len(fleet.sent()) == 1)
+    await until(lambda: ("paused",) in query(running.db, "SELECT reason FROM outbox"))
+    assert (fleet.rules / "wish.yaml").read_text() == RULE  # its own folder is as it was
+    running.kill()
+    running = start()
+    assert json.loads(running.get("/healthz")[1])["rules"] != before

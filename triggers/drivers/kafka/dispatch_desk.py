@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from triggers.drivers.kafka.dispatch_lease import Lease
     from triggers.drivers.kafka.dispatch_metrics import DispatchMetrics
     from triggers.drivers.kafka.dispatch_reading import Reader
+    from triggers.drivers.kafka.dispatch_rules import RulesInUse
     from triggers.drivers.kafka.dispatch_settings import DispatchSettings
     from triggers.store.database import Connection
     from triggers.store.messages import Message
@@ -73,7 +74,7 @@ class Desk:
         *,
         readers: Sequence[Reader],
         lease: Lease,
-        rules: dict[str, Any],
+        rules: RulesInUse,
         well: Callable[[], bool],
     ) -> None:
         self._settings = settings
@@ -140,7 +141,7 @@ class Desk:
             "clock": None if progress.clock is None else iso(progress.clock),
             "log_heard_s": heard_s,
             "unread": {each.topic: each.unread for each in self._readers},
-            "rules": self._rules,
+            "rules": {"revision": self._rules.revision, "count": self._rules.count},
         }
 
     def _heard_s(self, now: int) -> float | None:

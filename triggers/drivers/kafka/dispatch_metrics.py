@@ -8,8 +8,10 @@ from prometheus_client import Counter, Gauge
 
 from triggers.dispatch.breaker import State
 from triggers.dispatch.promises import CLASSES
+from triggers.drivers.kafka.revisions import Report, Revisions
 from triggers.metrics import Metrics
 from triggers.store.claims import pauses
+from triggers.store.fleet import partitions
 from triggers.store.message_events import count_leaving
 from triggers.store.overdue import waiting_since
 from triggers.store.receipts import unmatched
@@ -47,6 +49,10 @@ class DispatchMetrics(Metrics):
             "triggers_complaints", "Replies that threaten with a complaint", registry=self.registry
         )
         self.answers = Counter("triggers_http_answers", "HTTP answers by status", ["status"], registry=self.registry)
+        self.differ = self._gauge(
+            "triggers_rules_revisions_differ", "1 while the fleet decides by different rules for over a minute"
+        )
+        self._revisions = Revisions()
         self._complaints = 0
 
     def _gauge(self, name: str, words: str, *labels: str) -> Gauge:
@@ -58,6 +64,8 @@ class DispatchMetrics(Metrics):
         self.leaving.set(count_leaving(connection))
         since = waiting_since(connection, CLASSES, now)
         self.oldest.set(0.0 if since is None else max(0, now - since) / 1_000)
+        reports = [Report(each.part, each.revision, each.heard_at) for each in partitions(connection)]
+        self.differ.set(self._revisions.differ(reports, now))
         for each in pauses(connection):
             self.paused.labels(each.rule).set(each.resumed_at is None)
         count = complaints(connection)

@@ -11,11 +11,9 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from triggers.clock import wall_ms
-from triggers.core.times import month_text
 from triggers.dispatch.assembly import Ears, assemble, contacts
 from triggers.dispatch.gateways.console import ConsoleGateway
 from triggers.dispatch.settings import load_delivery, on_the_console
-from triggers.dispatch.terms import rules_of
 from triggers.dispatch.upkeep import OLD_ENOUGH
 from triggers.drivers.kafka.closing import let_go
 from triggers.drivers.kafka.connection import saying as saying_of_kafka
@@ -25,11 +23,11 @@ from triggers.drivers.kafka.dispatch_metrics import DispatchMetrics
 from triggers.drivers.kafka.dispatch_opt_outs import OptOuts
 from triggers.drivers.kafka.dispatch_reading import Reader
 from triggers.drivers.kafka.dispatch_relay import Relay
+from triggers.drivers.kafka.dispatch_rules import RulesInUse
 from triggers.drivers.kafka.dispatch_start import find_start
 from triggers.drivers.kafka.dispatch_topics import CommandTaker, Copied, DecisionTaker, LogTaker, Ordered
 from triggers.drivers.kafka.listening import listen
 from triggers.drivers.kafka.records import COMMANDS, DECISIONS, EVENTS
-from triggers.drivers.rules import load_rules, rulebook
 from triggers.errors import ServiceUnusable, TriggersError
 from triggers.reports.numbers import Numbers
 from triggers.store.database import Lock, connect_reader, open_database, saying
@@ -37,7 +35,7 @@ from triggers.store.fleet import Reading, identity, is_of_a_fleet, read_to, read
 from triggers.store.log_copy import LogCopy
 from triggers.store.message_events import MessageEvents
 from triggers.store.outbox import CANCELLED, QUEUED
-from triggers.store.progress import Register, load_progress
+from triggers.store.progress import load_progress
 from triggers.store.writer import Writer
 from triggers.web.callbacks import Callbacks
 from triggers.web.entrance import READ_TIMEOUT_S, Entrance
@@ -93,7 +91,7 @@ class PostOffice:
 
     def _open(self) -> None:
         settings = self.settings
-        loaded = load_rules(settings.rules)
+        self._rules = RulesInUse(settings)
         delivery = on_the_console() if settings.delivery is None else load_delivery(settings.delivery)
         self._opened.callback(Lock(settings.db, "dispatcher").release)
         open_database(settings.db)
@@ -108,20 +106,18 @@ class PostOffice:
         self.metrics.registry.register(self._numbers)
         if is_of_a_fleet(reader) is False:
             raise ServiceUnusable(f"{settings.db} belongs to a `triggers run`; give --db another file")
-        ids = [rule.id for rule in loaded.rules]
-        book = rulebook(loaded, Register(dict.fromkeys(ids, 0), {}), settle=settings.settle_ms, recalls=False)
-        known, rules, zone = contacts(delivery), rules_of(book), book.shop.zone
+        known = contacts(delivery)
         self._stored = readings(reader)
         self._database = identity(reader)
         self._relay = Relay(settings, self._writer)
         self._lease = Lease(settings, self._places, self._database)
-        self._readers(known.heed, lambda at: month_text(zone.wall(at)), load_progress(reader).position)
+        self._readers(known.heed, load_progress(reader).position)
         self._dispatch = assemble(
             delivery,
             self._writer,
             upkeep_reader,
             MessageEvents(known.heed, wall_ms),
-            lambda: rules,
+            self._rules,
             Ears(self._moved, self._not_sent, self._said, _nothing),
             now=wall_ms,
             engine_now=self._log_now if settings.virtual else wall_ms,
@@ -132,7 +128,7 @@ class PostOffice:
         self._opened.push_async_callback(self._holding.close)
         for gateway in self._dispatch.gateways.values():
             if isinstance(gateway, ConsoleGateway):
-                gateway.zone = zone
+                gateway.zone = self._rules().shop.zone
         self._desk = Desk(
             settings,
             self._dispatch,
@@ -141,17 +137,17 @@ class PostOffice:
             self.metrics,
             readers=(self._log_reader, self._command_reader, self._decision_reader),
             lease=self._lease,
-            rules={"revision": book.revision, "count": len(book.rules)},
+            rules=self._rules,
             well=lambda: self._fault is None and not self._ended.is_set(),
         )
 
-    def _readers(self, heed: Any, month: Callable[[int], str], position: int) -> None:
+    def _readers(self, heed: Any, position: int) -> None:
         """Make what reads the three topics."""
         settings, log = self.settings, self.settings.topic(EVENTS)
         clocks = {part: stored.clock for (topic, part), stored in self._stored.items() if topic == log}
         self._log_taker = LogTaker(LogCopy(heed), clocks, self._copied)
         self._log_reader = Reader(settings, log, self._writer, self._log_taker)
-        commands = CommandTaker(month, self._ordered)
+        commands = CommandTaker(self._rules.month, self._ordered)
         self._command_reader = Reader(settings, settings.topic(COMMANDS), self._writer, commands)
         decisions = DecisionTaker(self._commands_ahead, position)
         self._decision_reader = Reader(settings, settings.topic(DECISIONS), self._writer, decisions)
@@ -161,6 +157,7 @@ class PostOffice:
     async def _begin(self) -> None:
         """Find the place to go on at, shut a former dispatcher out, and set everything going."""
         start = await find_start(self.settings, self._stored, self._database)
+        await self._rules.follow()
         begins = [Reading(topic, part, at) for topic, places in start.places.items() for part, at in places.items()]
         await self._commit(lambda connection: read_to(connection, begins))
         for reader in self._all_readers():
@@ -179,7 +176,13 @@ class PostOffice:
         await upkeep.begin()
         self._sending = self._task(dispatcher.run())
         works = [reader.run() for reader in self._all_readers()]
-        works += [self._lease.run(), self._relay.run(), upkeep.run(self.settings.upkeep_s), *self._dispatch.listening()]
+        works += [
+            self._lease.run(),
+            self._relay.run(),
+            self._rules.run(),
+            upkeep.run(self.settings.upkeep_s),
+            *self._dispatch.listening(),
+        ]
         works.append(self._numbers.run(self.settings.upkeep_s))
         self._beside = [self._task(work) for work in works]
 
