@@ -48,11 +48,6 @@ class WorkerMetrics:
             "triggers_turn_seconds", "Time to write a turn", registry=registry, buckets=_TURN_BUCKETS_S
         )
         self.revision = Gauge("triggers_rules_revision_info", "The rules at hand", ["revision"], registry=registry)
-        self.differ = Gauge(
-            "triggers_rules_revisions_differ",
-            "1 while the fleet runs different rules for over a minute",
-            registry=registry,
-        )
         self._clocks: dict[int, int] = {}
 
     def came_to(self, partition: int, clock: int, customers: int, asking: int) -> None:
