@@ -49,8 +49,10 @@ COMMANDS: Final = {
 }
 """Every command: where it is, as "module:attribute", and what it does."""
 
-ADDED: Final = {"rules": ("triggers.drivers.embedded.resume_command:resume",)}
-"""Commands of a group that work on the service's database, which the group itself must not know."""
+ADDED: Final = {
+    "rules": ("triggers.drivers.embedded.resume_command:resume", "triggers.drivers.apply_command:apply"),
+}
+"""Commands of a group that work beside a service, which the group itself must not know."""
 
 FETCHED: Final = {"kafka://": "triggers.drivers.kafka.fetching:fetch"}
 """What a recorded log may be named by that is no file, and who fetches it, which a replay must not know."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -251,3 +253,66 @@ def test_an_edit_that_makes_as_many_waits_due_as_may_be_is_taken_up(shop: Shop) 
     crowd(shop, most=5)
     shop.edits(wait="0min")
     eventually(lambda: len(shop.texts()) == 5)
+
+
+def say(shop: Shop, overdue: str, rule: str = "wish") -> tuple[int, str]:
+    command = [sys.executable, "-m", "triggers", "rules", "apply", rule, "--overdue", overdue, "--db", str(shop.db)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def held(shop: Shop) -> None:
+    crowd(shop, most=4)
+    shop.write(wait="0min", text="two")
+    shop.tells("is not taken up")
+    eventually(lambda: query(shop.db, "SELECT rule, due FROM held_edits") == [("wish", 5)])
+
+
+def test_a_held_edit_sends_at_once_where_somebody_says_so(shop: Shop) -> None:
+    held(shop)
+    assert say(shop, "send", rule="wisch") == (1, "no edit of 'wisch' is held; did you mean 'wish'?\n")
+    status, told = say(shop, "send")
+    assert (status, told.partition(":")[0]) == (0, "the edit of wish is taken up; it makes 5 waiting messages due")
+    shop.sends(*["two"] * 5)
+    assert query(shop.db, "SELECT * FROM held_edits") == []
+    assert say(shop, "drop")[0] == 1
+
+
+def test_a_held_edit_ends_what_it_makes_due_where_somebody_says_so_and_nothing_after_that(shop: Shop) -> None:
+    held(shop)
+    assert say(shop, "drop")[0] == 0
+    eventually(lambda: shop.ends() == [(f"c{number}", "rule changed", "overdue") for number in range(5)])
+    shop.hears()
+    shop.sends("two")
+    shop.edits(wait="3d")
+    shop.hears(customer="c9")
+    shop.edits(wait="0min", text="three")
+    shop.sends("two", "three")
+
+
+def test_what_a_held_edit_makes_due_is_spread_over_an_hour_where_somebody_says_so(shop: Shop) -> None:
+    held(shop)
+    assert say(shop, "spread")[0] == 0
+    now = int(time.time() * 1_000)
+    eventually(lambda: query(shop.db, "SELECT * FROM held_edits") == [])
+    assert shop.texts() == []
+    wakes = [wake for (wake,) in query(shop.db, "SELECT wake FROM customers")]
+    assert len(set(wakes)) == 5
+    assert all(now - 60_000 <= wake <= now + 3_660_000 for wake in wakes)
+
+
+def test_what_was_said_is_done_also_by_a_service_that_was_killed_before(shop: Shop) -> None:
+    held(shop)
+    shop.service.kill()
+    assert say(shop, "drop")[0] == 0
+    shop.start(max_due_at_once=4)
+    eventually(lambda: len(shop.ends()) == 5)
+    assert {reason for _, reason, _ in shop.ends()} == {"rule changed"}
+    eventually(lambda: query(shop.db, "SELECT * FROM held_edits") == [])
+
+
+def test_an_edit_that_is_taken_back_is_held_no_more(shop: Shop) -> None:
+    held(shop)
+    shop.write(wait="3d")
+    eventually(lambda: query(shop.db, "SELECT * FROM held_edits") == [])
+    assert say(shop, "send")[0] == 1
