@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import subprocess
+import sys
 import time
 from collections import defaultdict
 from contextlib import asynccontextmanager
@@ -305,3 +307,29 @@ async def test_an_edit_that_makes_as_many_waits_due_as_may_be_is_taken_up(shop_o
         await shop.placed(await shop.switched(old))
         await shop.hears(8)
         await shop.sent(16)
+
+
+@pytest.mark.parametrize(("overdue", "leave"), [("send", 8), ("drop", 0)])
+async def test_a_held_edit_is_taken_up_by_all_workers_where_somebody_says_so(
+    shop_of: Callable[..., Any], overdue: str, leave: int
+) -> None:
+    async with shop_of(wait="3d", max_due_at_once=7) as shop:
+        await shop.hears(8)
+        await shop.fleet.settled()
+        old = await shop.revisions()
+        shop.edit(text="two")
+        await shop.told("is not taken up", 2)
+        where = ["--bootstrap", shop.settings.bootstrap, "--prefix", shop.settings.prefix]
+        command = [sys.executable, "-m", "triggers", "rules", "apply", "wish", "--overdue", overdue, *where]
+        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "it makes 8 waiting messages due" in done.stdout
+        await shop.placed(await shop.switched(old))
+        await shop.hears(2)
+        assert {send.text for send in await shop.sent(leave + 2)} == {"two"}
+        ended = [row for row in await shop.fleet.decided() if "overdue" in row]
+        assert len(ended) == 8 - leave
+        before = await shop.revisions()
+        shop.edit(text="three", wait="3d")  # what was said was said of one edit
+        await shop.placed(await shop.switched(before))
+        assert len(await shop.fleet.sends()) == leave + 2
