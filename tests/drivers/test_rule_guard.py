@@ -91,9 +91,9 @@ def test_another_time_zone_may_make_waits_due_and_another_text_may_not() -> None
 def test_the_rules_with_the_most_are_held_until_the_rest_is_few_enough(tmp_path: Path) -> None:
     names = ["a", "b", "c"]
     (tmp_path / "_shop.yaml").write_text("shop: v1\nname: Test\ntimezone: Asia/Shanghai\n")
-    text = "rule: v1\nid: {}\ntitle: T\nstatus: draft\nclass: notice\nwhen: {{event: favorite.added}}\nwait: 1d\nsend: {{text: x}}\n"
+    keys = "title: T\nstatus: draft\nclass: notice\nwhen: {event: favorite.added}\nwait: 1d\nsend: {text: x}\n"
     for name in names:
-        (tmp_path / f"{name}.yaml").write_text(text.format(name))
+        (tmp_path / f"{name}.yaml").write_text(f"rule: v1\nid: {name}\n{keys}")
     edition = choose(tmp_path, contents_of(tmp_path), {})
     counts = {"a": 3, "b": 150, "c": 190}
     held = [(each.rule, each.file, each.due) for each in refusals(counts, 160, edition, {})]
