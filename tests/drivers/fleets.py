@@ -72,10 +72,13 @@ class Fleet:
     def write(self, bodies: Iterable[tuple[bytes, str, int]], *, tick_at: int) -> None:
         """Put events (body, customer, received_at) into their partitions, then a last tick into each."""
         for body, customer, at in bodies:
-            number = spread(customer, len(self.logs))
-            self.append(number, at, customer.encode(), body)
+            self.put(body, customer, at)
         for number in range(len(self.logs)):
             self.append(number, tick_at, None, TICK)
+
+    def put(self, body: bytes, customer: str, at: int) -> None:
+        """Put an event into its customer's partition."""
+        self.append(spread(customer, len(self.logs)), at, customer.encode(), body)
 
     def append(self, number: int, at: int, key: bytes | None, value: bytes | None) -> None:
         """Put one record into a partition."""
@@ -90,12 +93,12 @@ class Fleet:
             elif kind == "log":
                 size = self.chance.randint(1, self.most)
                 chunk = self.logs[number][self.read[number] : self.read[number] + size]
-                self._commit(number, self.partitions[number].take(chunk))
+                self.commit(number, self.partitions[number].take(chunk))
                 self.read[number] += len(chunk)
             elif kind == "verdicts":
                 place = self.partitions[number].place.verdict + 1
                 chunk = self.verdicts[number][place : place + self.chance.randint(1, self.most)]
-                self._commit(number, self.partitions[number].answer(chunk))
+                self.commit(number, self.partitions[number].answer(chunk))
             else:
                 self._answer(self.chance.randint(1, self.most))
 
@@ -116,10 +119,23 @@ class Fleet:
         if self.chance.random() < 0.5:  # it had worked on, but nothing of it was written
             chunk = self.logs[number][self.read[number] : self.read[number] + 3]
             next(self.partitions[number].take(chunk), None)
-        self.partitions[number] = self._partition(number)
+        self.begin_anew(number)
         self.read[number] = max(0, self.partitions[number].place.position - 5)
 
-    def _commit(self, number: int, turns: Iterable[Turn]) -> None:
+    def begin_anew(self, number: int) -> None:
+        """Let a partition go on from what is written."""
+        self.partitions[number] = self._partition(number)
+        self.commit(number, self.partitions[number].resume())
+
+    def change(self, book: Rulebook) -> None:
+        """Go over to other rules."""
+        self.book = book
+        self.owner.adopt(book)
+        for number, partition in enumerate(self.partitions):
+            self.commit(number, partition.change(book))
+
+    def commit(self, number: int, turns: Iterable[Turn]) -> None:
+        """Write what a partition decided."""
         for turn in turns:
             for key, row in turn.states:
                 self.rows[number][key] = row  # type: ignore[index]  # only decisions have records without a key
@@ -130,10 +146,12 @@ class Fleet:
             self.questions += turn.asks
             self.letters += [letter.reason for _, letter in turn.letters]
 
+    def numbered(self, place: int, most: int) -> list[tuple[int, Any]]:
+        """Read questions from a place on, each with its place."""
+        return [(place + i, decode_question(each)) for i, each in enumerate(self.questions[place : place + most])]
+
     def _answer(self, most: int) -> None:
-        place = self.owner.position + 1
-        questions = [(place + i, decode_question(each)) for i, each in enumerate(self.questions[place : place + most])]
-        answers, rows = self.owner.take(questions)
+        answers, rows = self.owner.take(self.numbered(self.owner.position + 1, most))
         for key, row in rows:
             if row is None:
                 self.owner_rows.pop(key, None)

@@ -157,6 +157,40 @@ def test_an_answer_to_a_wave_counts_from_when_it_came() -> None:
     assert [(who, verdict.reason) for who, _, verdict in found] == [("a", Reason.WAVE_TOO_SMALL), ("b", None)]
 
 
+@pytest.mark.parametrize("when", ["before", "before, and it dies", "by a worker that does not know it yet"])
+def test_the_answers_to_a_wave_move_with_its_renamed_rule(when: str) -> None:
+    each = [{"id": "w1", "at": "2026-09-01 12:00"}, {"id": "w2", "at": "2026-09-03 12:00"}]
+    chain = {"waves": {"list": each, "min_size": 1, "responded": ["order.paid"], "within": "5d"}}
+    desk = Desk(rule("w", **chain))
+    told = Told(0, START + DAY, answered=Responded("x", "w", "w1", START + DAY))
+    if when.startswith("before"):
+        desk.take(told)
+    desk.book = book(rule("n", renamed_from="w", **chain))
+    desk.owner.adopt(desk.book)
+    desk.take(*[] if when.startswith("before") else [told])
+    desk.book = book(rule("n", **chain))  # the new name stands alone by now
+    desk.owner.adopt(desk.book)
+    if when.endswith("dies"):
+        desk.die()
+    found = desk.take(ask("a", 2 * DAY, name="n", wave="w2"), passed(0, 9 * DAY), passed(1, 9 * DAY))
+    assert [verdict.reason for _, _, verdict in found] == [None]
+
+
+def test_a_grant_given_back_counts_for_a_rule_that_was_renamed_meanwhile() -> None:
+    desk = Desk(rule("r", **ONE_LEFT), partitions=1)
+    desk.take(ask("a", 10), passed(0, 20))
+    desk.owner.adopt(book(rule("n", renamed_from="r", **ONE_LEFT)))
+    desk.take(Told(0, START + 10, released=Released("r", "r-a", START + 10)), passed(0, 20, answers=1))
+    found = desk.take(ask("b", 30, name="n"), passed(0, 90, answers=1))
+    assert [verdict.reason for _, _, verdict in found] == [None]
+
+
+def test_a_partition_may_promise_less_under_other_rules(desk: Desk) -> None:
+    assert desk.take(ask("a", 20), passed(0, NEVER - START), passed(1, 30)) != []
+    assert desk.take(passed(0, 40, answers=1), ask("b", 50, 1), passed(1, 90)) == []
+    assert len(desk.take(ask("c", 45), passed(0, 90, answers=1))) == 2
+
+
 def test_a_renamed_rule_goes_on_with_what_was_used_up(desk: Desk) -> None:
     desk.take(ask("a", 10), passed(0, 20), passed(1, 20))
     renamed = rule("n", renamed_from="r", **ONE_LEFT)

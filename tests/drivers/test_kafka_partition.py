@@ -2,17 +2,22 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from fleets import Fleet, lines
 from running import SAMPLE_RULES, write_shop_log
+from scenes import HOUR, START, rule
+from scenes import book as core_book
 
 from triggers.core.decisions import Decision, Send
 from triggers.core.intake import decode_many
 from triggers.core.rulebook import Rulebook
 from triggers.core.times import DAY
+from triggers.drivers.kafka import partition as partition_module
+from triggers.drivers.kafka.records import OWN, TICK, decode_place
 from triggers.language import load
 from triggers.replay.log import Log
 from triggers.replay.replay import Replay
@@ -97,3 +102,66 @@ def test_limits_that_run_out_are_given_to_the_same_customers(shop_log: Path, see
     found = Counter(tuple(getattr(each, name) for name in each.__struct_fields__) for each in fleet.decided)
     assert found == Counter({tuple(row): count for row, count in rows.items()})
     assert {each.reason for each in fleet.decided} >= {"per day", "total"}
+
+
+FREE = {"text": "x", "window": ["00:00-24:00"]}
+SHARING = core_book(rule("r", wait="1h", send=FREE, limits={"total": 1}), revision="sharing")
+PLAIN = core_book(rule("r", wait="1h", send=FREE), revision="plain")
+
+
+def order(customer: str, at: int) -> tuple[bytes, str, int]:
+    body = {"id": f"{customer}{at}", "type": "order.created", "customer": customer, "order_id": "o", "amount": 1}
+    return msgspec.json.encode(body | {"at": START + at}), customer, START + at
+
+
+def test_who_asked_by_rules_that_shared_gets_an_answer_under_rules_that_do_not() -> None:
+    fleet = Fleet(SHARING, 2, seed=1)
+    fleet.write([order("a", 0), order("b", 0)], tick_at=START + 1)
+    fleet.append(0, START + 3 * HOUR, None, TICK)  # the other one lags behind
+    fleet.run()
+    assert [each.waiting for each in fleet.partitions] == [1, 0]
+    fleet.change(PLAIN)
+    fleet.run()
+    assert [each.waiting for each in fleet.partitions] == [0, 0]
+    for number in (0, 1):
+        fleet.append(number, START + 4 * HOUR, None, TICK)
+    fleet.run()
+    assert sorted(send.customer for send in fleet.sends) == ["a", "b"]
+
+
+def test_rules_that_come_to_share_are_kept_by_all_partitions() -> None:
+    fleet = Fleet(PLAIN, 2, seed=1)
+    fleet.write([order("a", HOUR), order("b", 0)], tick_at=START + HOUR)
+    fleet.run()
+    fleet.change(SHARING)
+    fleet.append(1, START + 3 * HOUR, None, TICK)  # "a" asks, but "b" may have been earlier
+    fleet.run()
+    assert fleet.sends == []
+    fleet.append(0, START + 3 * HOUR, None, TICK)
+    fleet.run()
+    assert [send.customer for send in fleet.sends] == ["b"]
+
+
+def test_timers_that_a_lost_owner_left_behind_act_without_another_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition_module, "CUSTOMERS_IN_A_TURN", 1)
+    fleet = Fleet(PLAIN, 1, seed=1)
+    fleet.write([order(f"c{number}", 0) for number in range(4)], tick_at=START + 1)
+    fleet.run()
+    fleet.append(0, START + 2 * HOUR, None, TICK)
+    fleet.commit(0, islice(fleet.partitions[0].take(fleet.logs[0][-1:]), 2))
+    assert len(fleet.sends) == 2
+    assert decode_place(fleet.rows[0][OWN]).position == len(fleet.logs[0]) - 1
+    fleet.begin_anew(0)
+    assert len(fleet.sends) == 4
+
+
+def test_wakes_that_are_put_off_again_and_again_are_not_all_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition_module, "SPARE_WAKES", 10)
+    restarting = core_book(rule("r", when={"event": "order.created", "again": "restart"}, wait="1d", send=FREE))
+    fleet = Fleet(restarting, 1, seed=1, most=1)
+    fleet.write([order("a", number * 1000) for number in range(100)], tick_at=START + DAY // 2)
+    fleet.run()
+    assert len(fleet.partitions[0]._wakes) <= 12  # noqa: SLF001  memory shows nowhere else
+    fleet.append(0, START + 2 * DAY, None, TICK)
+    fleet.run()
+    assert [send.at for send in fleet.sends] == [START + 99_000 + DAY]

@@ -58,6 +58,7 @@ class Crew:
         self._metrics = metrics
         self._holdings: dict[int, Holding] = {}
         self._reassign = asyncio.Event()
+        self._placed: dict[int, Holding] = {}  # for whom the reader of the answers was put to its place
 
     @property
     def partitions(self) -> list[int]:
@@ -151,8 +152,8 @@ class Crew:
     async def _answer(self, number: int, records: Sequence[Record]) -> None:
         """Bring a partition its answers; one that another worker has taken over meanwhile is left to that."""
         holding = self._holdings.get(number)
-        if holding is None or not holding.ready:
-            return
+        if holding is None or self._placed.get(number) is not holding:
+            return  # these come again once the reader is where its new owner is
         try:
             await holding.answer(records)
         except PartitionLost as error:
@@ -161,6 +162,7 @@ class Crew:
 
     def _seek(self, consumer: AIOKafkaConsumer) -> None:
         topic, numbers = self._settings.topic(VERDICTS), self.partitions
+        self._placed = {number: self._holdings[number] for number in numbers}
         if not numbers:
             consumer.unsubscribe()
             return

@@ -88,8 +88,9 @@ class Holding:
                 seconds=round(time.monotonic() - began_s, 3),
             )
             self._metrics.customers.labels(self.number).set(len(partition))
-            if partition.place.revision != book.revision:
-                await self._work(partition.change(book))
+            await self._work(
+                partition.resume() if partition.place.revision == book.revision else partition.change(book)
+            )
 
     def _made(self, book: Rulebook, rows: dict[bytes, bytes]) -> Partition:
         settings = self._settings
@@ -150,12 +151,16 @@ class Holding:
             await self._journal.close()
 
     async def _work(self, turns: Iterable[Turn]) -> None:
-        for turn in turns:
-            if turn.matters or time.monotonic() >= self._written_s + QUIET_S:
-                await self._write(turn)
-                self._written_s = time.monotonic()
-            else:
-                await asyncio.sleep(0)
+        try:
+            for turn in turns:
+                if turn.matters or time.monotonic() >= self._written_s + QUIET_S:
+                    await self._write(turn)
+                    self._written_s = time.monotonic()
+                else:
+                    await asyncio.sleep(0)
+        except BaseException:
+            self._partition = None  # it has decided what is not written: nobody may go on from there
+            raise
 
     async def _write(self, turn: Turn) -> None:
         settings, number = self._settings, self.number

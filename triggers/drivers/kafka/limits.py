@@ -106,6 +106,10 @@ class Owner:
         for old, new in book.renamed.items():
             self.ledger.rename(old, new)
             self._accounts |= {old, new}
+        for place, (at, number, told) in enumerate(self._tolds):
+            if (renamed := self._renamed(told)) is not told:
+                self._tolds[place] = (at, number, renamed)
+                self._changed[_TOLD + b"%d" % number] = _encode(renamed)
 
     @property
     def position(self) -> int:
@@ -161,15 +165,27 @@ class Owner:
     def _hear(self, told: Told) -> None:
         """Take back a grant at once; let an answered wave wait for its time, since it counts from there on."""
         if told.answered is not None:
+            told = self._renamed(told)
             self._desk.told += 1
             heappush(self._tolds, (told.at, self._desk.told, told))
             self._changed[_TOLD + b"%d" % self._desk.told] = _encode(told)
         if told.released is not None:
             given = self._given_for(told.partition, told.released.command)
             if given is not None and given.grant is not None:
-                self.ledger.accounts.setdefault(given.rule, Account()).grants[given.command] = given.grant
-                self.ledger.note(told.released)
-                self._accounts.add(given.rule)
+                rule = self._name(given.rule)
+                self.ledger.accounts.setdefault(rule, Account()).grants[given.command] = given.grant
+                self.ledger.note(replace(told.released, rule=rule))
+                self._accounts.add(rule)
+
+    def _name(self, rule: str) -> str:
+        """Tell what a rule is called by the rules at hand."""
+        return rule if rule in self.book.rules else self.book.renamed.get(rule, rule)
+
+    def _renamed(self, told: Told) -> Told:
+        """Let an answered wave count for its rule, whatever that is called by now."""
+        if told.answered is None or (rule := self._name(told.answered.rule)) == told.answered.rule:
+            return told
+        return replace(told, answered=replace(told.answered, rule=rule))
 
     def _given_for(self, partition: int, command: str) -> Given | None:
         standing = self._standings[partition]
@@ -178,13 +194,13 @@ class Owner:
         return next((given for given in found if given is not None and given.command == command), None)
 
     def _pass(self, passed: Passed) -> None:
-        """Take in a promise, and with it which answers have come."""
+        """Take in a promise, and with it which answers have come; only one by other rules may be an earlier one."""
         partition = passed.partition
         standing = self._standings[partition]
         for number in range(standing.confirmed + 1, passed.answers + 1):
             del self._givens[partition, number]
             self._changed[_given_key(partition, number)] = None
-        self._stand(partition, replace(standing, passed=max(standing.passed, passed.clock), confirmed=passed.answers))
+        self._stand(partition, replace(standing, passed=passed.clock, confirmed=passed.answers))
 
     def _stand(self, partition: int, standing: Standing) -> None:
         self._standings[partition] = standing

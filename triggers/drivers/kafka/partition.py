@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 CUSTOMERS_IN_A_TURN = 2_000
 """How many customers a transaction writes at most where time wakes them; a chunk of the log may touch more."""
+SPARE_WAKES = 10_000
+"""How many wakes that were put off are kept beyond two a customer, before they are sorted out."""
 MOST_WAITING = 1_000
 """How many customers with undecided events a report names; of more it tells the place before the first of them."""
 
@@ -83,7 +85,7 @@ class Partition:
         self._stalled: dict[
             bytes, tuple[int, int]
         ] = {}  # who waits for an answer: when and where their held events begin
-        self._wakes = [(wake, key) for key, row in rows.items() if (wake := wake_of(row)) < NEVER]
+        self._wakes = self._all_wakes()
         heapify(self._wakes)
         self._slot = book.next_slot(self.place.opened)
         self._promised = (-1, -1)
@@ -126,6 +128,11 @@ class Partition:
                 assert letter is not None, "what is no letter was decoded"  # noqa: S101  a broken invariant
                 self._turn.letters.append((record, letter))
         yield from self._let_pass(position)
+
+    def resume(self) -> Iterator[Turn]:
+        """Go on where the owner before was lost between two turns of a chunk: all events were met, not all timers."""
+        if self.clock >= 0:
+            yield from self._let_pass(self.place.position)
 
     def _meet(self, key: bytes, position: int, event: AnyEvent) -> None:
         """Let a customer meet an event that came at the clock's instant."""
@@ -305,12 +312,18 @@ class Partition:
             self._states[key] = state  # the last one touched is the last to be let go
             turn.states.append((key, self._keep(key, state)))
         self._touched = {}
+        if len(self._wakes) > SPARE_WAKES + 2 * len(self._rows):
+            self._wakes[:] = self._all_wakes()
+            heapify(self._wakes)
         for key in list(islice(self._states, max(0, len(self._states) - self._at_hand))):
             del self._states[key]
         if last:
             self._say_how_far(turn, position)
         self.place = turn.place = replace(self.place, position=position, clock=self.clock)
         return turn
+
+    def _all_wakes(self) -> list[tuple[int, bytes]]:
+        return [(wake, key) for key, row in self._rows.items() if (wake := wake_of(row)) < NEVER]
 
     def _keep(self, key: bytes, state: State) -> bytes:
         wake, before = state.customer.wake, self._rows.get(key)
@@ -321,13 +334,20 @@ class Partition:
         return row
 
     def _say_how_far(self, turn: Turn, position: int) -> None:
-        if self.book.shares:
-            held = min((since for since, _ in self._stalled.values()), default=NEVER)
-            promise = (min(self.clock, held), self.place.answers)
-            if promise != self._promised:
-                self._promised = promise
-                turn.promise(self.number, *promise)
+        promise = (self._asks_from(), self.place.answers)
+        if promise != self._promised:
+            self._promised = promise
+            turn.promise(self.number, *promise)
         turn.report(self._come(position))
+
+    def _asks_from(self) -> int:
+        """Tell from when on this partition may ask something, epoch ms; NEVER where its rules share nothing.
+
+        That must be told, too: others, and those of its own customers whose questions are open, wait for its word.
+        """
+        if not self.book.shares:
+            return NEVER
+        return min(self.clock, min((since for since, _ in self._stalled.values()), default=NEVER))
 
     def _come(self, position: int) -> Come:
         waiting = {key.decode(): begin - 1 for key, (_, begin) in self._stalled.items() if begin >= 0}
