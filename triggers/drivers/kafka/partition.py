@@ -19,6 +19,7 @@ from triggers.core.engine import advance, answer, handle, reconcile
 from triggers.core.events import Event
 from triggers.core.intake import decode_many, stamp
 from triggers.core.times import NEVER
+from triggers.drivers.kafka.foresight import soonest
 from triggers.drivers.kafka.intake import check
 from triggers.drivers.kafka.records import (
     OWN,
@@ -84,7 +85,7 @@ class Partition:
         self._touched: dict[bytes, None] = {}
         self._stalled: dict[
             bytes, tuple[int, int]
-        ] = {}  # who waits for an answer: when and where their held events begin
+        ] = {}  # who waits for an answer: when held events may make them ask, and where those begin
         self._wakes = self._all_wakes()
         heapify(self._wakes)
         self._slot = book.next_slot(self.place.opened)
@@ -170,15 +171,18 @@ class Partition:
 
     def _hold(self, key: bytes, state: State, events: list[tuple[int, AnyEvent]]) -> None:
         """Keep events for when the customer's question is answered."""
+        known = self._stalled.get(key, (NEVER, -1))[0] if state.behind else NEVER
+        held = [event for _, event in state.behind]
+        first = soonest(self.book, state.customer, [event for _, event in events], held)
         state.behind = [*state.behind, *events]
-        self._stall(key, state)
+        self._stalled[key] = (min(known, first), state.behind[0][0])
 
     def _stall(self, key: bytes, state: State) -> None:
-        if state.behind:
-            position, event = state.behind[0]
-            self._stalled[key] = (event.received_at, position)  # type: ignore[assignment]  # stamped when it was read
-        else:
-            self._stalled[key] = (NEVER, -1)
+        """Note that a customer asks, and what that means for those events of theirs that wait."""
+        behind, state.behind = state.behind, []
+        self._stalled[key] = (NEVER, -1)
+        if behind:
+            self._hold(key, state, behind)
 
     def _decide(self, key: bytes, state: State, out: list[Decision], now: int) -> None:
         ask = self._turn.take(self.number, self.book, key, state.customer, out, now)
@@ -275,6 +279,8 @@ class Partition:
                 state = self._state(key)
                 self._touched[key] = None
                 self._decide(key, state, reconcile(book, state.customer, self.clock), self.clock)
+                if key in self._stalled:
+                    self._stall(key, state)  # what may make them ask goes by the rules
                 if len(self._touched) >= CUSTOMERS_IN_A_TURN:
                     yield self._end_turn(self.place.position)
             self._pass_slots(max(self.place.opened, self.clock - 1))

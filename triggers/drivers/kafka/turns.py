@@ -9,6 +9,7 @@ import msgspec
 
 from triggers.core.decisions import Ask, Ended, LateCancel, Postponed, Released, Responded, Send
 from triggers.core.times import NEVER
+from triggers.drivers.kafka.foresight import next_try
 from triggers.drivers.kafka.records import (
     Asked,
     Cancel,
@@ -107,11 +108,6 @@ def _asked(partition: int, book: Rulebook, customer: Customer, ask: Ask) -> Aske
     A message that leaves may begin a wait at once where rules answer to messages; else the next question is that of
     another wait, of the same one held back, or of a slot.
     """
-    following = min(ask.again, book.next_slot(customer.opened))
-    for wait in customer.waits.values():
-        if wait.wake < following and wait is not ask.wait:
-            following = wait.wake
-    if book.chains:
-        following = ask.at
+    following = ask.at if book.chains else min(ask.again, next_try(book, customer, ask.wait))
     slim = msgspec.structs.replace(ask.wait, trigger=None, later=None)
     return Asked(partition, msgspec.structs.replace(ask, wait=slim), min(following, NEVER))
