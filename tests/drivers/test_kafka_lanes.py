@@ -100,6 +100,12 @@ async def assign(scene: Scene, *partitions: int, unbroken: bool = True) -> None:
     await until(lambda: all(f"gaining {p}" in scene.told for p in partitions))
 
 
+async def test_of_a_partition_that_goes_before_anything_was_done_for_it_nothing_is_told(scene: Scene) -> None:
+    await scene.lanes.assign(frozenset({0}), unbroken=True)
+    await scene.lanes.assign(frozenset(), unbroken=False)
+    assert scene.told == []
+
+
 async def test_a_slow_partition_holds_up_no_other(scene: Scene) -> None:
     scene.may_end[0] = asyncio.Event()
     await assign(scene, 0, 1)

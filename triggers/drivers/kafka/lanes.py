@@ -35,13 +35,13 @@ class Gate(Protocol):
 class Lane:
     """One partition's chunks, waiting and under way."""
 
-    __slots__ = ("bell", "epoch", "fresh", "number", "open", "partition", "task", "torn", "waiting")
+    __slots__ = ("begun", "bell", "epoch", "fresh", "number", "open", "partition", "task", "torn", "waiting")
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
         self.waiting: deque[Any] = deque()
         self.bell = asyncio.Event()
-        self.open = False
+        self.open = self.begun = False
         self.fresh = True
         self.torn = False
         self.epoch = self.number = -1
@@ -134,10 +134,11 @@ class Lanes:
 
     async def _lose(self, lane: Lane) -> None:
         del self._lanes[lane.partition]
-        if self._on_lost is not None:
+        if self._on_lost is not None and lane.begun:
             await self._on_lost(lane.partition)
 
     async def _serve(self, lane: Lane) -> None:
+        lane.begun = True  # not where it was cancelled before its first step
         try:
             if lane.fresh and self._on_gained is not None:
                 await self._on_gained(lane.partition)
