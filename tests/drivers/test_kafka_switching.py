@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from fleets import Record
@@ -50,12 +51,11 @@ OLD, NEW, NEWER = named("old"), named("new", "4d"), named("newer", "5d")
 
 
 class Log:
-    """The records of all partitions' customers, and gates at which whoever reads or writes them can be kept."""
+    """The records of all partitions' customers, and a gate at which whoever writes them can be kept."""
 
     def __init__(self) -> None:
         self.rows = {number: rows(OLD) for number in range(2)}
-        self.opening, self.writing = asyncio.Event(), asyncio.Event()
-        self.opening.set()
+        self.writing = asyncio.Event()
         self.writing.set()
         self.busy = asyncio.Event()
         self.lost: set[int] = set()
@@ -80,8 +80,6 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
             self.number = number
 
         async def open(self) -> dict[bytes, bytes | None]:
-            log.busy.set()
-            await log.opening.wait()
             return dict(log.rows[self.number])
 
         async def commit(self, batches: Iterable[Batch]) -> None:
@@ -131,14 +129,21 @@ async def test_all_partitions_switch(log: Log) -> None:
         assert (placed(log, number), dues(log, number)) == ("new", [4] * 6)
 
 
-async def test_a_partition_that_is_just_being_taken_over_follows(log: Log) -> None:
+async def test_a_partition_that_is_just_being_taken_over_follows(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     crew = await crew_of(log, 0)
-    log.opening.clear()
+    making, go_on = threading.Event(), threading.Event()
+
+    def made(*given: Any, **more: Any) -> partition_module.Partition:
+        making.set()
+        assert go_on.wait(10)
+        return partition_module.Partition(*given, **more)
+
+    monkeypatch.setattr(holding_module, "Partition", made)
     taking = asyncio.create_task(crew.gained(1))
-    await log.busy.wait()
+    assert await asyncio.to_thread(making.wait, 10)  # with the old set
     changing = asyncio.create_task(crew.change(NEW))
-    await asyncio.sleep(0.01)
-    log.opening.set()
+    await asyncio.sleep(0.05)
+    go_on.set()
     await asyncio.gather(taking, changing)
     assert (placed(log, 1), dues(log, 1)) == ("new", [4] * 6)
 

@@ -11,7 +11,7 @@ from triggers.drivers.editions import choose, digest_of
 from triggers.drivers.rules import first_edition
 from triggers.drivers.watching import Sight, Watch, changes
 from triggers.errors import RulesUnusable
-from triggers.language.contents import contents_of
+from triggers.language.contents import as_bytes, contents_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -136,6 +136,14 @@ def test_a_file_that_never_passed_its_tests_is_left_out_at_the_start(folder: Fol
         edition = first_edition(folder.path, {})
     assert set(edition.contents) == {"_shop.yaml", "wish.yaml"}
     assert any("test 'says bye'" in line["event"] and "nothing of this file is used" in line["event"] for line in lines)
+
+
+def test_a_test_that_needs_a_rule_with_errors_is_no_fault_of_its_file(folder: Folder) -> None:
+    needs = TEST.format(name="says first", text="first").replace("feed:", "with_rules: [broken]\n    feed:")
+    folder.write("broken", more="wiat: 3d\n")
+    folder.write("visit", more=needs)
+    assert [name for _, _, name in faults(folder.chosen())] == ["broken.yaml"]
+    assert set(folder.texts()) == {"wish", "visit"}
 
 
 def test_a_broken_file_keeps_the_version_that_the_last_run_used(folder: Folder) -> None:
@@ -283,7 +291,8 @@ class Service:
         self.refuses: list[tuple[str, str]] = []
         self.allows: list[tuple[str, str]] = []
         self.waits = 0
-        self.watch = Watch(folder.path, folder.edition, self._switch, allowed=self._allowed)
+        self.others: Edition | None = None
+        self.watch = Watch(folder.path, folder.edition, self._switch, allowed=self._allowed, in_use=self._in_use)
         self.at_s = 0.0
 
     async def _switch(self, edition: Edition) -> Collection[tuple[str, str]] | None:
@@ -298,6 +307,9 @@ class Service:
 
     async def _allowed(self, refused: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
         return [each for each in self.allows if each in refused]
+
+    async def _in_use(self, edition: Edition) -> Edition | None:
+        return self.others if self.others is not None and self.others.contents != edition.contents else None
 
     async def looks(self, times: int = 2, *, every_s: float = 1.0) -> None:
         for _ in range(times):
@@ -347,6 +359,36 @@ async def test_a_file_in_its_last_good_version_counts_as_removed_like_any_other(
     assert "wish.yaml" in service.watch.edition.contents
     await service.looks(2)
     assert "wish.yaml" not in service.watch.edition.contents
+
+
+async def test_a_file_that_came_while_it_ran_is_not_removed_at_once_either(folder: Folder, service: Service) -> None:
+    folder.write("visit")
+    await service.looks()
+    folder.remove("visit")
+    await service.looks(5)
+    assert "visit.yaml" in service.watch.edition.contents
+    await service.looks(2)
+    assert "visit.yaml" not in service.watch.edition.contents
+
+
+async def test_what_others_have_taken_up_is_followed_until_the_folder_is_edited(
+    folder: Folder, service: Service
+) -> None:
+    await service.looks()
+    before = contents_of(folder.path)
+    folder.write("wish", text="theirs")
+    service.others = choose(folder.path, contents_of(folder.path), folder.edition.contents)
+    (folder.path / "wish.yaml").write_bytes(as_bytes(before["wish.yaml"]))  # it gets the edit late
+    await service.looks(4)
+    assert service.switched == [service.others.revision]
+    folder.write("wish", text="theirs")
+    await service.looks(4)
+    assert service.switched == [service.others.revision]
+    service.others = None
+    folder.write("wish", text="ours")
+    await service.looks(4)
+    assert service.switched[1:] == [service.watch.edition.revision]
+    assert b"ours" in service.watch.edition.contents["wish.yaml"]
 
 
 async def test_a_renamed_rule_comes_when_the_old_one_goes(folder: Folder, service: Service) -> None:
