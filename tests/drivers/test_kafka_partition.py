@@ -165,3 +165,15 @@ def test_wakes_that_are_put_off_again_and_again_are_not_all_remembered(monkeypat
     fleet.append(0, START + 2 * DAY, None, TICK)
     fleet.run()
     assert [send.at for send in fleet.sends] == [START + 99_000 + DAY]
+
+
+def test_a_slot_that_is_for_nobody_gives_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition_module, "CUSTOMERS_IN_A_TURN", 10)
+    waves = [{"id": "w1", "at": "2026-08-30 12:00"}, {"id": "w2", "at": "2026-09-02 12:00"}]
+    chain = rule("w", waves={"list": waves, "min_size": 1, "responded": ["order.paid"], "within": "5d"}, send=FREE)
+    fleet = Fleet(core_book(chain, rule("r", wait="9d")), 1, seed=1)
+    fleet.write([order(f"c{number}", 0) for number in range(35)], tick_at=START + 1)
+    fleet.run()
+    fleet.append(0, START + 2 * DAY, None, TICK)
+    turns = list(fleet.partitions[0].take(fleet.logs[0][-1:]))
+    assert (len(turns), [turn for turn in turns if turn.matters]) == (4, [])

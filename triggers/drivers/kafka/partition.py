@@ -212,11 +212,11 @@ class Partition:
 
     def _open_slots(self, position: int) -> Iterator[Turn]:
         """Step every customer through the slots before the clock; who waits for an answer passes them after it."""
-        for key in list(self._rows):
+        for number, key in enumerate(list(self._rows), 1):
             if key not in self._stalled and key not in self._touched:
                 self._wake(key)
-                if len(self._touched) >= CUSTOMERS_IN_A_TURN:
-                    yield self._end_turn(position)
+            if len(self._touched) >= CUSTOMERS_IN_A_TURN or number % CUSTOMERS_IN_A_TURN == 0:
+                yield self._end_turn(position)  # also where little or nothing happened: others wait for their turn
         self._pass_slots(self.clock - 1)
 
     def _pass_slots(self, opened: int) -> None:
