@@ -65,7 +65,7 @@ def test_a_clock_that_is_a_little_behind_the_log_is_told_and_no_stamp_goes_back(
     writer = connect(tmp_path / "t.db")
     body = json.dumps(event("a")).encode()
     row = (1, "", "a", "store.visited", "c1", 1, ahead, body)
-    writer.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    writer.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)", row)
     writer.close()
     running = run()
     running.post(json.dumps(event("b")).encode())
