@@ -10,8 +10,8 @@ import structlog
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-CLOSING_S: Final = 15.0
-"""How long a connection may take to close."""
+CLOSING_S: Final = 30.0
+"""How long a connection may take to close, with the last words on it."""
 
 _log = structlog.get_logger("dispatch")
 

@@ -22,7 +22,7 @@ from aiokafka.errors import (
     ProducerFenced,
 )
 
-from triggers.drivers.kafka.closing import CLOSING_S, let_go
+from triggers.drivers.kafka.closing import let_go
 from triggers.drivers.kafka.connection import administering, saying
 from triggers.errors import ServiceUnusable
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     Places = Mapping[tuple[str, int], int]
 
 REQUEST_TIMEOUT_MS: Final = 10_000
+LAST_WORD_S: Final = 10.0
 READY_S: Final = 30.0
 """How long the keeper of a group may take until it answers."""
 AGAIN_S: Final = 0.2
@@ -152,7 +153,7 @@ class Lease:
             return
         try:
             if self.holds():
-                async with asyncio.timeout(CLOSING_S):
+                async with asyncio.timeout(LAST_WORD_S):
                     await self.confirm()
         except (ServiceUnusable, TimeoutError) as error:
             _log.warning("the last places were not committed", error=str(error))

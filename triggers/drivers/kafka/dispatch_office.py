@@ -167,7 +167,7 @@ class PostOffice:
         self._opened.push_async_callback(lambda: let_go(self._sounding.stop()))
         with saying_of_kafka(self.settings):
             await self._sounding.start()
-        self._opened.push_async_callback(self._lease.close)
+        self._opened.push_async_callback(lambda: let_go(self._lease.close()))
         await self._lease.take(followed=start.followed)
         dispatcher, upkeep = self._dispatch.dispatcher, self._dispatch.upkeep
         for state, count in dispatcher.recover().items():
@@ -220,6 +220,10 @@ class PostOffice:
         async def guarded() -> None:
             try:
                 await work
+            except asyncio.CancelledError:
+                if not self._ended.is_set():  # not by us: a client's own
+                    self._fail(ServiceUnusable("a part of the dispatcher was ended by Kafka's client; start again"))
+                raise
             except Exception as error:  # noqa: BLE001  whatever ends a part ends the dispatcher, and is raised there
                 self._fail(error)
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import structlog
 from aiokafka.errors import KafkaError
 
-from triggers.drivers.kafka.connection import writing
+from triggers.drivers.kafka.closing import let_go
+from triggers.drivers.kafka.connection import start_writing
 from triggers.drivers.kafka.records import MESSAGE_EVENTS
 from triggers.errors import ServiceUnusable
 from triggers.store.message_events import gone, leaving_events
@@ -49,15 +50,21 @@ class Relay:
         """Relay until cancelled; while Kafka is away the events wait."""
         while True:
             try:
-                async with writing(self._settings, request_timeout_ms=REQUEST_TIMEOUT_MS) as producer:
-                    while True:
-                        await self._turn(producer)
+                await self._relay()
             except (ServiceUnusable, KafkaError) as error:
-                if isinstance(error.__cause__, KafkaError) or isinstance(error, KafkaError):
-                    _log.warning("events of messages wait: the log does not take them", error=str(error))
-                    await asyncio.sleep(AGAIN_S)
-                else:
-                    raise
+                if not isinstance(error, KafkaError) and not isinstance(error.__cause__, KafkaError):
+                    raise  # it is the database that does not go on
+                _log.warning("events of messages wait: the log does not take them", error=str(error))
+                await asyncio.sleep(AGAIN_S)
+
+    async def _relay(self) -> None:
+        """Relay by one producer, until it fails."""
+        producer = await start_writing(self._settings, request_timeout_ms=REQUEST_TIMEOUT_MS)
+        try:
+            while True:
+                await self._turn(producer)
+        finally:
+            await let_go(producer.stop())
 
     async def _turn(self, producer: AIOKafkaProducer) -> None:
         """Send what there is, or wait for more."""

@@ -62,10 +62,16 @@ class RulesInUse:
         """
         while self._settings.reload_s:
             await asyncio.sleep(self._settings.reload_s)
+            following = asyncio.create_task(self.follow())
             try:
-                await self.follow()
-            except ServiceUnusable as error:
-                _log.warning("what rules the workers have in use cannot be told now", error=str(error))
+                await asyncio.wait({following})
+            finally:
+                following.cancel()
+            if following.cancelled() or isinstance(following.exception(), ServiceUnusable):
+                error = "cancelled" if following.cancelled() else str(following.exception())
+                _log.warning("what rules the workers have in use cannot be told now", error=error)
+            else:
+                following.result()
 
     def _use(self, edition: Edition) -> None:
         loaded = edition.loaded
