@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from triggers.drivers.kafka.lanes import WAITING, Lanes
 from triggers.errors import ServiceUnusable
@@ -70,7 +71,9 @@ class Scene:
                 if not self.deaf:
                     raise
         if records == ["bad"]:
-            raise ValueError("bad")
+            error = ValueError("bad")
+            error.add_note("at t/0/0")
+            raise error
         self.handled += [(partition, record) for record in records]
 
     def put(self, *events: Event) -> list[Event]:
@@ -241,8 +244,12 @@ async def test_a_handler_that_fails_ends_the_worker_and_its_lane_goes_no_further
     await assign(scene, 0)
     bad, after = Event(0, 0), Event(0, 1)
     bad.value = ["bad"]
-    scene.put(bad, after)
-    await until(lambda: bool(scene.errors))
+    with capture_logs() as logs:
+        scene.put(bad, after)
+        await until(lambda: bool(scene.errors))
+    assert [(line["topic"], line["partition"], line["before_offset"], line["at"]) for line in logs] == [
+        ("t", 0, 1, ["at t/0/0"])
+    ]
     await asyncio.sleep(0.01)
     scene.put(Event(0, 2))
     await asyncio.sleep(0.01)

@@ -177,3 +177,16 @@ def test_a_slot_that_is_for_nobody_gives_others_their_turn(monkeypatch: pytest.M
     fleet.append(0, START + 2 * DAY, None, TICK)
     turns = list(fleet.partitions[0].take(fleet.logs[0][-1:]))
     assert (len(turns), [turn for turn in turns if turn.matters]) == (4, [])
+
+
+def test_a_record_that_cannot_be_decided_on_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    fleet = Fleet(PLAIN, 1, seed=1)
+    fleet.write([order("a", 0), order("b", 0)], tick_at=START + 1)
+    list(fleet.partitions[0].take(fleet.logs[0][:1]))
+    monkeypatch.setattr(partition_module, "handle", fails)
+    with pytest.raises(ZeroDivisionError) as caught:
+        list(fleet.partitions[0].take(fleet.logs[0]))
+    assert caught.value.__notes__ == ["at events/0/1"]

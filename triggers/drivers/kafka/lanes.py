@@ -6,12 +6,16 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import structlog
+
 from triggers.errors import ServiceUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from aiokafka import ConsumerRecord
+
+_log = structlog.get_logger("worker")
 
 WAITING: Final = 2
 """Chunks of a partition that may wait; then no more of it is read."""
@@ -160,5 +164,16 @@ class Lanes:
         event = lane.waiting.popleft()
         if len(lane.waiting) < WAITING:
             self._gate.release(self.topic, lane.partition)
-        await self._handle(lane.partition, event.value)
+        try:
+            await self._handle(lane.partition, event.value)
+        except Exception as error:
+            _log.error(
+                "records could not be handled",
+                topic=self.topic,
+                partition=lane.partition,
+                before_offset=event.message.next_offset,
+                at=getattr(error, "__notes__", []),  # which of them it was, where the handler knows
+                error=type(error).__name__,
+            )
+            raise
         event.ack()

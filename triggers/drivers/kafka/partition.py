@@ -123,7 +123,11 @@ class Partition:
             place += 1
             if isinstance(meaning, Event) and record.key is not None and record.key == meaning.customer.encode():
                 stamp(meaning, self.clock)
-                self._meet(record.key, record.offset, meaning)  # type: ignore[arg-type]  # one of AnyEvent
+                try:
+                    self._meet(record.key, record.offset, meaning)  # type: ignore[arg-type]  # one of AnyEvent
+                except Exception as error:
+                    error.add_note(f"at {record.topic}/{record.partition}/{record.offset}")
+                    raise
             else:
                 letter = check(record)
                 assert letter is not None, "what is no letter was decoded"  # noqa: S101  a broken invariant
@@ -275,18 +279,29 @@ class Partition:
         """
         self.book = book
         if self.clock >= 0:
-            for key in list(self._rows):
-                state = self._state(key)
-                self._touched[key] = None
-                self._decide(key, state, reconcile(book, state.customer, self.clock), self.clock)
-                if key in self._stalled:
-                    self._stall(key, state)  # what may make them ask goes by the rules
-                if len(self._touched) >= CUSTOMERS_IN_A_TURN:
+            for number, key in enumerate(list(self._rows), start=1):
+                self._move_over(key)
+                if len(self._touched) >= CUSTOMERS_IN_A_TURN or number % CUSTOMERS_IN_A_TURN == 0:
                     yield self._end_turn(self.place.position)
             self._pass_slots(max(self.place.opened, self.clock - 1))
         self.place = replace(self.place, revision=book.revision)
         self._turn.must = True
         yield self._end_turn(self.place.position, last=True)
+
+    def _move_over(self, key: bytes) -> None:
+        """Move a customer over to the rules at hand; one for whom nothing changes is not written."""
+        known = self._states.get(key)
+        state = known or self._state(key)
+        idle = not state.customer.waits and state.ask is None and not self.book.renamed
+        out = reconcile(self.book, state.customer, self.clock)
+        if idle:
+            if known is None:
+                del self._states[key]  # the place tells which slots have passed
+            return
+        self._touched[key] = None
+        self._decide(key, state, out, self.clock)
+        if key in self._stalled:
+            self._stall(key, state)  # what may make them ask goes by the rules
 
     def copies(self, number: int) -> Iterator[list[Customer]]:
         """Give copies of all customers as they are now, so many at a time; what happens meanwhile does not matter."""
