@@ -8,21 +8,22 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 from fleets import Record
 from scenes import HOUR, START, book, rule
 
 from triggers.core.decisions import Verdict
 from triggers.drivers.kafka import crew as crew_module
+from triggers.drivers.kafka import journal
 from triggers.drivers.kafka.crew import Crew
 from triggers.drivers.kafka.holding import Holding
 from triggers.drivers.kafka.records import OWN, TICK, Answered, decode_place, encode_answered
 from triggers.drivers.kafka.settings import KafkaSettings
 from triggers.drivers.kafka.worker_metrics import WorkerMetrics
+from triggers.errors import ServiceUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    import pytest
 
     from triggers.drivers.kafka.journal import Batch
 
@@ -140,3 +141,33 @@ async def test_answers_read_for_a_former_owner_of_a_partition_are_left_to_be_rea
     crew._seek(reader)
     await crew._answer(0, [verdict(0, 1)])
     assert second.verdicts_from == 1
+
+
+class Silent:
+    """A consumer to whom nothing comes of a partition that has ten records."""
+
+    def __init__(self, **_: Any) -> None: ...
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    def assign(self, places: Any) -> None: ...
+    def seek(self, place: Any, offset: int) -> None: ...
+
+    async def end_offsets(self, places: Any) -> dict[Any, int]:
+        return dict.fromkeys(places, 10)
+
+    async def getmany(self, **_: Any) -> dict[Any, Any]:
+        await asyncio.sleep(0.01)
+        return {}
+
+    async def position(self, _place: Any) -> int:
+        return 0
+
+
+async def test_a_partition_that_cannot_be_read_ends_the_worker_and_not_in_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journal, "AIOKafkaConsumer", Silent)
+    monkeypatch.setattr(journal, "STUCK_S", 0.05)
+    async with asyncio.timeout(5):
+        with pytest.raises(ServiceUnusable, match=r"nothing came for 0\.05 s at 0 of 10"):
+            await journal.Journal(settings(), "events.0", "triggers.customers", 0)._read()

@@ -8,6 +8,7 @@ one left. All that one turn brings is one transaction: it is there whole, or not
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -34,6 +35,8 @@ READ_TIMEOUT_MS: Final = 1_000
 TRANSACTION_MS: Final = 60_000
 FAULT_S: Final = 1.0
 """How long the outcome of what was sent is waited for when a turn has failed."""
+STUCK_S: Final = 60.0
+"""How long nothing may come of a partition that is not read to its end; then the worker ends, and another one tries."""
 _OVERHEAD: Final = 80  # bytes that a record may take in a batch beside its key and value
 
 
@@ -98,11 +101,18 @@ class Journal:
             end = (await consumer.end_offsets([place]))[place]
             if self.end < end:
                 consumer.seek(place, self.end)
+            moved_s = time.monotonic()
             while self.end < end:
                 for records in (await consumer.getmany(timeout_ms=READ_TIMEOUT_MS)).values():
                     for record in records:
                         found[record.key] = record.value
-                self.end = await consumer.position(place)
+                before, self.end = self.end, await consumer.position(place)
+                if self.end != before:
+                    moved_s = time.monotonic()
+                elif time.monotonic() > moved_s + STUCK_S:
+                    raise ServiceUnusable(
+                        f"{self.topic} {self.partition} cannot be read: nothing came for {STUCK_S:g} s at {before} of {end}"
+                    )
         finally:
             await consumer.stop()
         return found
