@@ -17,6 +17,7 @@ from triggers.core.intake import decode_many
 from triggers.core.rulebook import Rulebook
 from triggers.core.times import DAY
 from triggers.drivers.kafka import partition as partition_module
+from triggers.drivers.kafka import records
 from triggers.drivers.kafka.records import OWN, TICK, decode_place
 from triggers.language import load
 from triggers.replay.log import Log
@@ -190,3 +191,19 @@ def test_a_record_that_cannot_be_decided_on_is_named(monkeypatch: pytest.MonkeyP
     with pytest.raises(ZeroDivisionError) as caught:
         list(fleet.partitions[0].take(fleet.logs[0]))
     assert caught.value.__notes__ == ["at events/0/1"]
+
+
+def test_a_customer_with_many_waits_for_large_orders_stays_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "MOST_STATE", 60_000)
+    each = rule("r", when={"event": "order.created", "again": "each"}, wait="1d", send=FREE)
+    fleet = Fleet(core_book(each), 1, seed=1)
+    items = [{"sku": "s" * 100, "name": "n" * 100}] * 50
+    for number in range(40):
+        body = {"id": f"e{number}", "type": "order.created", "customer": "a", "order_id": "o", "at": START}
+        fleet.put(msgspec.json.encode(body | {"amount": 1, "items": items}), "a", START)
+    fleet.append(0, START + 1, None, TICK)
+    fleet.run()
+    assert len(fleet.rows[0][b"a"]) <= records.MOST_STATE
+    fleet.append(0, START + 2 * DAY, None, TICK)
+    fleet.run()
+    assert len(fleet.sends) == 40
