@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from triggers.clock import wall_ms
 from triggers.dispatch.assembly import Ears, assemble, contacts
@@ -16,25 +15,19 @@ from triggers.dispatch.gateways.console import ConsoleGateway
 from triggers.dispatch.settings import load_delivery, on_the_console
 from triggers.dispatch.upkeep import OLD_ENOUGH
 from triggers.drivers.kafka.closing import let_go
-from triggers.drivers.kafka.connection import saying as saying_of_kafka
 from triggers.drivers.kafka.dispatch_desk import Desk, Doubts
+from triggers.drivers.kafka.dispatch_feeds import Feeds
 from triggers.drivers.kafka.dispatch_lease import Lease
 from triggers.drivers.kafka.dispatch_metrics import DispatchMetrics
-from triggers.drivers.kafka.dispatch_opt_outs import OptOuts
-from triggers.drivers.kafka.dispatch_reading import Reader
 from triggers.drivers.kafka.dispatch_relay import Relay
 from triggers.drivers.kafka.dispatch_rules import RulesInUse
 from triggers.drivers.kafka.dispatch_start import find_start
-from triggers.drivers.kafka.dispatch_topics import CommandTaker, Copied, DecisionTaker, LogTaker, Ordered
 from triggers.drivers.kafka.listening import listen
-from triggers.drivers.kafka.records import COMMANDS, DECISIONS, EVENTS
 from triggers.errors import ServiceUnusable, TriggersError
 from triggers.reports.numbers import Numbers
 from triggers.store.database import Lock, connect_reader, open_database, saying
 from triggers.store.fleet import Reading, identity, is_of_a_fleet, read_to, readings
-from triggers.store.log_copy import LogCopy
 from triggers.store.message_events import MessageEvents
-from triggers.store.outbox import CANCELLED, QUEUED
 from triggers.store.progress import load_progress
 from triggers.store.writer import Writer
 from triggers.web.callbacks import Callbacks
@@ -44,7 +37,7 @@ from triggers.web.service import application
 from triggers.web.vitals import Vitals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine
+    from collections.abc import Callable, Coroutine
 
     from aiohttp import web
 
@@ -110,8 +103,16 @@ class PostOffice:
         self._stored = readings(reader)
         self._database = identity(reader)
         self._relay = Relay(settings, self._writer)
-        self._lease = Lease(settings, self._places, self._database)
-        self._readers(known.heed, load_progress(reader).position)
+        self._feeds = Feeds(
+            settings,
+            self._writer,
+            self.metrics,
+            known,
+            self._rules,
+            stored=self._stored,
+            position=load_progress(reader).position,
+        )
+        self._lease = Lease(settings, self._feeds.places, self._database)
         self._dispatch = assemble(
             delivery,
             self._writer,
@@ -120,12 +121,11 @@ class PostOffice:
             self._rules,
             Ears(self._moved, self._not_sent, self._said, _nothing),
             now=wall_ms,
-            engine_now=self._log_now if settings.virtual else wall_ms,
+            engine_now=self._feeds.log_now if settings.virtual else wall_ms,
             virtual=settings.virtual,
-            doubts=Doubts(settings, self._lease, self._log_reader),
+            doubts=Doubts(settings, self._lease, self._feeds.log),
         )
-        self._holding = OptOuts(self._dispatch.inflight, self._lease.soon)
-        self._opened.push_async_callback(self._holding.close)
+        self._feeds.attend(self._dispatch, self._moved, self._lease.soon)
         for gateway in self._dispatch.gateways.values():
             if isinstance(gateway, ConsoleGateway):
                 gateway.zone = self._rules().shop.zone
@@ -135,22 +135,11 @@ class PostOffice:
             self._writer,
             reader,
             self.metrics,
-            readers=(self._log_reader, self._command_reader, self._decision_reader),
+            readers=self._feeds.readers,
             lease=self._lease,
             rules=self._rules,
             well=lambda: self._fault is None and not self._ended.is_set(),
         )
-
-    def _readers(self, heed: Any, position: int) -> None:
-        """Make what reads the three topics."""
-        settings, log = self.settings, self.settings.topic(EVENTS)
-        clocks = {part: stored.clock for (topic, part), stored in self._stored.items() if topic == log}
-        self._log_taker = LogTaker(LogCopy(heed), clocks, self._copied)
-        self._log_reader = Reader(settings, log, self._writer, self._log_taker)
-        commands = CommandTaker(self._rules.month, self._ordered)
-        self._command_reader = Reader(settings, settings.topic(COMMANDS), self._writer, commands)
-        decisions = DecisionTaker(self._commands_ahead, position)
-        self._decision_reader = Reader(settings, settings.topic(DECISIONS), self._writer, decisions)
 
     # From start to end
 
@@ -160,13 +149,7 @@ class PostOffice:
         await self._rules.follow()
         begins = [Reading(topic, part, at) for topic, places in start.places.items() for part, at in places.items()]
         await self._commit(lambda connection: read_to(connection, begins))
-        for reader in self._all_readers():
-            await reader.open(start.places[reader.topic])
-            self._opened.push_async_callback(reader.close)
-        self._sounding = AIOKafkaConsumer(bootstrap_servers=self.settings.bootstrap, group_id=None)
-        self._opened.push_async_callback(lambda: let_go(self._sounding.stop()))
-        with saying_of_kafka(self.settings):
-            await self._sounding.start()
+        await self._feeds.open(start.places, self._opened)
         self._opened.push_async_callback(lambda: let_go(self._lease.close()))
         await self._lease.take(followed=start.followed)
         dispatcher, upkeep = self._dispatch.dispatcher, self._dispatch.upkeep
@@ -175,15 +158,15 @@ class PostOffice:
         self._runner = await self._listen()
         await upkeep.begin()
         self._sending = self._task(dispatcher.run())
-        works = [reader.run() for reader in self._all_readers()]
-        works += [
+        works = [
+            *self._feeds.works(),
             self._lease.run(),
             self._relay.run(),
             self._rules.run(),
             upkeep.run(self.settings.upkeep_s),
+            self._numbers.run(self.settings.upkeep_s),
             *self._dispatch.listening(),
         ]
-        works.append(self._numbers.run(self.settings.upkeep_s))
         self._beside = [self._task(work) for work in works]
 
     async def _listen(self) -> web.AppRunner:
@@ -206,15 +189,6 @@ class PostOffice:
         await asyncio.gather(*self._beside, return_exceptions=True)
         await self._dispatch.close()
         _log.info("stopped", fault=None if self._fault is None else str(self._fault))
-
-    def _all_readers(self) -> tuple[Reader, ...]:
-        return self._log_reader, self._command_reader, self._decision_reader
-
-    def _places(self) -> dict[tuple[str, int], int]:
-        """Tell what is stored of each partition; of the log what is behind it, up to an opt-out that does not hold yet."""
-        log = self._log_reader
-        places = {(each.topic, part): at for each in self._all_readers() for part, at in each.stored.items()}
-        return places | {(log.topic, part): self._holding.up_to(part, at) for part, at in log.read.items()}
 
     def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         async def guarded() -> None:
@@ -243,35 +217,6 @@ class PostOffice:
 
     async def _commit(self, work: Callable[[Connection], T]) -> T:
         return await asyncio.wrap_future(self._writer.submit(work))
-
-    # What is read
-
-    async def _commands_ahead(self, parts: Collection[int]) -> None:
-        """Return once the commands are stored that some partitions have now, also those about to be committed."""
-        topic = self._command_reader.topic
-        with saying_of_kafka(self.settings):
-            ends = await self._sounding.end_offsets([TopicPartition(topic, part) for part in parts])
-        await self._command_reader.reached({place.partition: end for place, end in ends.items()})
-
-    def _copied(self, copied: Copied) -> None:
-        for entry in copied.entries:
-            self.metrics.events.labels(entry.result).inc()
-            if entry.note:
-                self.metrics.early.inc()
-        if copied.opted_out:
-            self._holding.begin(copied.opted_out, copied.opt_outs)
-
-    def _ordered(self, ordered: Ordered) -> None:
-        if ordered.new:
-            self.metrics.outbox.labels(QUEUED).inc(ordered.new)
-            self._dispatch.dispatcher.more()
-        if ordered.cancelled:
-            self._moved(QUEUED, CANCELLED, ordered.cancelled)
-
-    def _log_now(self) -> int:
-        """Tell the log's time, epoch ms; before anything was read the wall's."""
-        now = self._log_taker.now()
-        return wall_ms() if now < 0 else now
 
     # What is told, on any thread
 
