@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fleets import Record
-from test_rule_guard import book, rule, waiting
+from test_rule_guard import SHOP, book, rule, waiting
 
+from triggers.core.customer import Customer, Sent
 from triggers.core.decisions import Ask, Reason
 from triggers.drivers.kafka import holding as holding_module
 from triggers.drivers.kafka import partition as partition_module
@@ -29,6 +30,7 @@ from triggers.drivers.kafka.records import (
 from triggers.drivers.kafka.settings import KafkaSettings
 from triggers.drivers.kafka.worker_metrics import WorkerMetrics
 from triggers.errors import PartitionLost, ServiceUnusable
+from triggers.language import build_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -253,3 +255,38 @@ def test_about_a_rule_that_the_owner_does_not_know_yet_it_is_asked_again_and_abo
     owner = Owner(book(rule(), removed={"gone": 1}), 1, {})
     answers, _ = owner.take(enumerate([*questions[1:], Passed(0, CLOCK + DAY, 0)]))
     assert [(told.verdict.reason, told.verdict.until) for _, told in answers] == [(Reason.RULE_REMOVED, None)]
+
+
+async def test_who_waits_for_nothing_is_not_written_and_no_slot_of_the_past_opens_for_them(log: Log) -> None:
+    idle = [Customer(id=f"idle{number}", opened=CLOCK - DAY) for number in range(7)]
+    log.rows[0] |= {each.id.encode(): encode_state(State(each), each.wake) for each in idle}
+    crew = await crew_of(log, 0)
+    before = dict(log.rows[0])
+    slot = build_rule(
+        {
+            "rule": "v1", "id": "slot", "title": "T", "status": "live", "class": "notice",
+            "schedule": {"cron": "* * * * *"}, "send": {"text": "hello"},
+        },
+        SHOP,
+    )  # fmt: skip
+    both = book(rule(wait="4d"), slot)
+    both.revision = "new"
+    await crew.change(both)
+    assert dues(log, 0) == [4] * 6
+    assert all(log.rows[0][each.id.encode()] == before[each.id.encode()] for each in idle)
+    await crew.take(0, [Record("t.events", 0, 6, CLOCK + 90_000, None, b"tick")])
+    states = [decode_state(row) for key, row in log.rows[0].items() if key.startswith(b"idle") and row is not None]
+    slots = [[sent.anchor - CLOCK for sent in state.customer.sends] for state in states]
+    assert slots == [[60_000]] * 7
+
+
+async def test_what_was_sent_moves_with_a_rules_name_also_of_who_waits_for_nothing(log: Log) -> None:
+    customer = Customer(id="idle", opened=CLOCK, sends=[Sent("wish", "notice", CLOCK - DAY, CLOCK - DAY)])
+    log.rows[0][b"idle"] = encode_state(State(customer), customer.wake)
+    crew = await crew_of(log, 0)
+    renamed = book(rule("nudge", renamed_from="wish"))
+    renamed.revision = "new"
+    await crew.change(renamed)
+    row = log.rows[0][b"idle"]
+    assert row is not None
+    assert [sent.rule for sent in decode_state(row).customer.sends] == ["nudge"]

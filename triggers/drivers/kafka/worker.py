@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from aiohttp import web
@@ -25,13 +25,14 @@ from triggers.errors import PartitionLost, ServiceUnusable, TriggersError
 from triggers.web.answers import in_json
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 
     from triggers.core.rulebook import Rulebook
     from triggers.drivers.editions import Edition
     from triggers.drivers.kafka.letters import Record
     from triggers.drivers.kafka.settings import KafkaSettings
 
+T = TypeVar("T")
 _log = structlog.get_logger("worker")
 
 
@@ -43,6 +44,7 @@ class Worker:
         self.name = f"{socket.gethostname()}/{os.getpid()}"
         self.metrics = WorkerMetrics()
         self._rules = FleetRules(settings)
+        self._unheard = False
         self._ended = asyncio.Event()
         self.address: tuple[str, int] = ("", 0)
 
@@ -112,13 +114,11 @@ class Worker:
 
     async def _switch(self, edition: Edition) -> Collection[tuple[str, str]] | None:
         """Switch to other rules, each partition between two records; gives what of them is not to be taken up."""
-        try:
-            refused = await self._rules.weigh(self._book, edition, self._crew.count_due)
-            if refused is None or refused:
-                return refused
-            book = await self._rules.book(edition)
-        except (ServiceUnusable, PartitionLost) as error:
-            _say_again(error)
+        refused = await self._asked(self._rules.weigh(self._book, edition, self._crew.count_due))
+        if refused is None or refused:
+            return refused
+        book = await self._asked(self._rules.book(edition))
+        if book is None:
             return None
         await self._counter.change(book)
         await self._crew.change(book)
@@ -128,23 +128,31 @@ class Worker:
         return ()
 
     async def _allowed(self, refused: Collection[tuple[str, str]]) -> Collection[tuple[str, str]]:
-        try:
-            return await self._rules.allowed(refused)
-        except ServiceUnusable as error:
-            _say_again(error)
-            return ()
+        return await self._asked(self._rules.allowed(refused)) or ()
 
     async def _taken_up(self, edition: Edition) -> Edition | None:
+        return await self._asked(self._rules.in_use(edition))
+
+    async def _asked(self, asking: Coroutine[Any, Any, T]) -> T | None:
+        """Await an answer of the fleet; None where there is none now: the rules stay as they are until the next look."""
+        task = asyncio.create_task(asking)
         try:
-            return await self._rules.in_use(edition)
-        except ServiceUnusable as error:
-            _say_again(error)
+            await asyncio.wait({task})  # a client whose Kafka is away may cancel what waits for it
+        finally:
+            task.cancel()
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled() or isinstance(error, ServiceUnusable | PartitionLost):
+            if not self._unheard:
+                _log.warning("what the fleet says of its rules cannot be had now", error=str(error or "cancelled"))
+            self._unheard = True
             return None
+        self._unheard = False
+        return task.result()
 
     async def _book_in_use(self, revision: str) -> Rulebook | None:
         """Make the rulebook of what the fleet has taken up, if it has this revision and ours has not."""
-        edition = await self._rules.in_use(self._edition)
-        return None if edition is None or edition.revision != revision else await self._rules.book(edition)
+        edition = await self._taken_up(self._edition)
+        return None if edition is None or edition.revision != revision else await self._asked(self._rules.book(edition))
 
     # What others see
 
@@ -182,10 +190,6 @@ class Worker:
     async def _metrics(self, _request: web.Request) -> web.Response:
         self.metrics.look()
         return web.Response(body=generate_latest(self.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-def _say_again(error: TriggersError) -> None:
-    _log.warning("what the fleet says of its rules cannot be had; it is asked again", error=str(error))
 
 
 def _plain(error: BaseException) -> BaseException:
