@@ -332,6 +332,26 @@ async def test_an_edit_is_switched_to_once(folder: Folder, service: Service) -> 
     assert service.switched == [service.watch.edition.revision] != [folder.edition.revision]
 
 
+async def test_files_that_are_swapped_behind_a_symbolic_link_are_taken_up(folder: Folder, service: Service) -> None:
+    versions = [folder.path.parent / name for name in ("first", "second")]
+    names = [path.name for path in folder.path.iterdir()]
+    for number, version in enumerate(versions):
+        folder.write("wish", text=f"version {number}")
+        version.mkdir()
+        for name in names:
+            (version / name).write_bytes((folder.path / name).read_bytes())
+    (folder.path / "..data").symlink_to(versions[0])
+    for name in names:
+        (folder.path / name).unlink()
+        (folder.path / name).symlink_to(f"..data/{name}")
+    await service.looks()
+    (folder.path / "..new").symlink_to(versions[1])
+    (folder.path / "..new").rename(folder.path / "..data")
+    await service.looks()
+    assert b"version 1" in service.watch.edition.contents["wish.yaml"]
+    assert len(service.switched) == 2
+
+
 async def test_an_error_is_told_once_for_each_content(folder: Folder, service: Service) -> None:
     with capture_logs() as lines:
         folder.write("wish", more="wiat: 3d\n")
