@@ -17,7 +17,7 @@ from triggers.core.intake import decode_many
 from triggers.core.rulebook import Rulebook
 from triggers.core.times import DAY
 from triggers.drivers.kafka import partition as partition_module
-from triggers.drivers.kafka import records
+from triggers.drivers.kafka import people
 from triggers.drivers.kafka.records import OWN, TICK, decode_place
 from triggers.language import load
 from triggers.replay.log import Log
@@ -157,12 +157,12 @@ def test_timers_that_a_lost_owner_left_behind_act_without_another_record(monkeyp
 
 
 def test_wakes_that_are_put_off_again_and_again_are_not_all_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partition_module, "SPARE_WAKES", 10)
+    monkeypatch.setattr(people, "SPARE_WAKES", 10)
     restarting = core_book(rule("r", when={"event": "order.created", "again": "restart"}, wait="1d", send=FREE))
     fleet = Fleet(restarting, 1, seed=1, most=1)
     fleet.write([order("a", number * 1000) for number in range(100)], tick_at=START + DAY // 2)
     fleet.run()
-    assert len(fleet.partitions[0]._wakes) <= 12  # noqa: SLF001  memory shows nowhere else
+    assert len(fleet.partitions[0]._people._wakes) <= 12  # noqa: SLF001  memory shows nowhere else
     fleet.append(0, START + 2 * DAY, None, TICK)
     fleet.run()
     assert [send.at for send in fleet.sends] == [START + 99_000 + DAY]
@@ -194,7 +194,7 @@ def test_a_record_that_cannot_be_decided_on_is_named(monkeypatch: pytest.MonkeyP
 
 
 def test_a_customer_with_many_waits_for_large_orders_stays_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "MOST_STATE", 60_000)
+    monkeypatch.setattr(people, "MOST_STATE", 60_000)
     each = rule("r", when={"event": "order.created", "again": "each"}, wait="1d", send=FREE)
     fleet = Fleet(core_book(each), 1, seed=1)
     items = [{"sku": "s" * 100, "name": "n" * 100}] * 50
@@ -203,7 +203,7 @@ def test_a_customer_with_many_waits_for_large_orders_stays_within_bounds(monkeyp
         fleet.put(msgspec.json.encode(body | {"amount": 1, "items": items}), "a", START)
     fleet.append(0, START + 1, None, TICK)
     fleet.run()
-    assert len(fleet.rows[0][b"a"]) <= records.MOST_STATE
+    assert len(fleet.rows[0][b"a"]) <= people.MOST_STATE
     fleet.append(0, START + 2 * DAY, None, TICK)
     fleet.run()
     assert len(fleet.sends) == 40

@@ -8,37 +8,25 @@ and is played after the answer, so that the answer might as well have come at on
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from triggers.core.customer import Customer
 from triggers.core.engine import advance, answer, handle, reconcile
 from triggers.core.events import Event
 from triggers.core.intake import decode_many, stamp
 from triggers.core.times import NEVER
 from triggers.drivers.kafka.foresight import soonest
 from triggers.drivers.kafka.intake import check
-from triggers.drivers.kafka.records import (
-    OWN,
-    TICK,
-    Come,
-    Place,
-    State,
-    decode_answered,
-    decode_place,
-    decode_state,
-    is_asking,
-    wake_of,
-    within_bounds,
-)
+from triggers.drivers.kafka.people import People
+from triggers.drivers.kafka.records import OWN, TICK, Come, Place, State, decode_answered, decode_place
 from triggers.drivers.kafka.turns import Turn
+from triggers.errors import ServiceUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from triggers.core.customer import Customer
     from triggers.core.decisions import Decision
     from triggers.core.events import AnyEvent
     from triggers.core.rulebook import Rulebook
@@ -47,8 +35,6 @@ if TYPE_CHECKING:
 
 CUSTOMERS_IN_A_TURN = 2_000
 """How many customers a transaction writes at most where time wakes them; a chunk of the log may touch more."""
-SPARE_WAKES = 10_000
-"""How many wakes that were put off are kept beyond two a customer, before they are sorted out."""
 MOST_WAITING = 1_000
 """How many customers with undecided events a report names; of more it tells the place before the first of them."""
 
@@ -77,25 +63,19 @@ class Partition:
         own = rows.pop(OWN, None)
         self.place = Place() if own is None else decode_place(own)
         self.clock = self.place.clock
-        self._rows = rows
+        self._people = People(rows, at_hand)
         self._worker = worker
         self._virtual = virtual
-        self._at_hand = at_hand
-        self._states: dict[bytes, State] = {}
-        self._touched: dict[bytes, None] = {}
-        self._stalled: dict[
-            bytes, tuple[int, int]
-        ] = {}  # who waits for an answer: when held events may make them ask, and where those begin
-        self._wakes = self._all_wakes()
-        heapify(self._wakes)
+        self._stalled: dict[bytes, tuple[int, int]] = {}
+        """Who waits for an answer: when held events may make them ask, and where those begin."""
         self._slot = book.next_slot(self.place.opened)
         self._promised = (-1, -1)
         self._turn = Turn(virtual=virtual)
-        for key in [key for key, row in rows.items() if is_asking(row)]:
+        for key in self._people.asking():
             self._stall(key, self._state(key))
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._people)
 
     @property
     def waiting(self) -> int:
@@ -141,8 +121,8 @@ class Partition:
 
     def _meet(self, key: bytes, position: int, event: AnyEvent) -> None:
         """Let a customer meet an event that came at the clock's instant."""
-        state = self._states.get(key) or self._state(key)
-        self._touched[key] = None
+        state = self._people.at_hand.get(key) or self._state(key)
+        self._people.touched[key] = None
         if state.ask is not None:
             self._hold(key, state, [(position, event)])
             return
@@ -198,28 +178,25 @@ class Partition:
 
     def _let_pass(self, position: int) -> Iterator[Turn]:
         """Let the timers and slots of all instants before the clock act, and end the turn."""
-        for key in list(self._touched):
+        people = self._people
+        for key in list(people.touched):
             if key not in self._stalled:
                 self._wake(key)
         if self._slot < self.clock:
             yield from self._open_slots(position)
-        wakes = self._wakes
-        while wakes and wakes[0][0] < self.clock:
-            wake, key = heappop(wakes)
-            row = self._rows.get(key)
-            if key in self._touched or key in self._stalled or row is None or wake_of(row) != wake:
-                continue  # it was looked at just now, will be after its answer, or was woken before
-            self._wake(key)
-            if len(self._touched) >= CUSTOMERS_IN_A_TURN:
+        for key in people.woken(self.clock):
+            if key not in self._stalled:  # who is will be looked at after the answer
+                self._wake(key)
+            if len(people.touched) >= CUSTOMERS_IN_A_TURN:
                 yield self._end_turn(position)
         yield self._end_turn(position, last=True)
 
     def _open_slots(self, position: int) -> Iterator[Turn]:
         """Step every customer through the slots before the clock; who waits for an answer passes them after it."""
-        for number, key in enumerate(list(self._rows), 1):
-            if key not in self._stalled and key not in self._touched:
+        for number, key in enumerate(self._people.keys(), 1):
+            if key not in self._stalled and key not in self._people.touched:
                 self._wake(key)
-            if len(self._touched) >= CUSTOMERS_IN_A_TURN or number % CUSTOMERS_IN_A_TURN == 0:
+            if len(self._people.touched) >= CUSTOMERS_IN_A_TURN or number % CUSTOMERS_IN_A_TURN == 0:
                 yield self._end_turn(position)  # also where little or nothing happened: others wait for their turn
         self._pass_slots(self.clock - 1)
 
@@ -237,7 +214,7 @@ class Partition:
             return
         out = advance(self.book, customer, self.clock)
         if out or customer.wake != before:
-            self._touched[key] = None
+            self._people.touched[key] = None
             self._decide(key, state, out, self.clock)
 
     # Answers
@@ -248,16 +225,25 @@ class Partition:
             if record.offset <= self.place.verdict or record.value is None:
                 continue
             told = decode_answered(record.value)
+            if told.number > self.place.answers + 1:
+                raise ServiceUnusable(
+                    f"answers {self.place.answers + 1} to {told.number - 1} of the limits' owner to partition {self.number}"
+                    " are gone: the fleet stood still for longer than its topic of verdicts is kept"
+                )
             self.place = replace(self.place, answers=told.number, verdict=record.offset)
             key = told.customer.encode()
-            if key in self._rows and (state := self._state(key)).ask is not None and state.ask.command == told.command:
+            if (
+                key in self._people
+                and (state := self._state(key)).ask is not None
+                and state.ask.command == told.command
+            ):
                 self._go_on(key, state, answer(self.book, state.customer, state.ask, told.verdict))
         yield from self._let_pass(self.place.position)
 
     def _go_on(self, key: bytes, state: State, out: list[Decision]) -> None:
         """Take an answered question's outcome, then play what happened since."""
         assert state.ask is not None  # noqa: S101  an invariant: it was answered
-        self._touched[key] = None
+        self._people.touched[key] = None
         del self._stalled[key]
         at, state.ask = state.ask.at, None
         behind, state.behind = state.behind, []
@@ -279,9 +265,9 @@ class Partition:
         """
         self.book = book
         if self.clock >= 0:
-            for number, key in enumerate(list(self._rows), start=1):
+            for number, key in enumerate(self._people.keys(), start=1):
                 self._move_over(key)
-                if len(self._touched) >= CUSTOMERS_IN_A_TURN or number % CUSTOMERS_IN_A_TURN == 0:
+                if len(self._people.touched) >= CUSTOMERS_IN_A_TURN or number % CUSTOMERS_IN_A_TURN == 0:
                     yield self._end_turn(self.place.position)
             self._pass_slots(max(self.place.opened, self.clock - 1))
         self.place = replace(self.place, revision=book.revision)
@@ -290,69 +276,37 @@ class Partition:
 
     def _move_over(self, key: bytes) -> None:
         """Move a customer over to the rules at hand; one for whom nothing changes is not written."""
-        known = self._states.get(key)
+        known = self._people.at_hand.get(key)
         state = known or self._state(key)
         idle = not state.customer.waits and state.ask is None and not self.book.renamed
         out = reconcile(self.book, state.customer, self.clock)
         if idle:
             if known is None:
-                del self._states[key]  # the place tells which slots have passed
+                del self._people.at_hand[key]  # the place tells which slots have passed
             return
-        self._touched[key] = None
+        self._people.touched[key] = None
         self._decide(key, state, out, self.clock)
         if key in self._stalled:
             self._stall(key, state)  # what may make them ask goes by the rules
 
     def copies(self, number: int) -> Iterator[list[Customer]]:
         """Give copies of all customers as they are now, so many at a time; what happens meanwhile does not matter."""
-        rows = iter(list(self._rows.values()))
-        while some := list(islice(rows, number)):
-            yield [decode_state(row).customer for row in some]
+        return self._people.copies(number)
 
-    # Customers and turns
+    # Turns
 
     def _state(self, key: bytes) -> State:
         """Find a customer, or make them known now."""
-        state = self._states.get(key)
-        if state is None:
-            row = self._rows.get(key)
-            if row is None:
-                state = State(Customer(id=key.decode(), opened=self.clock - 1))
-            else:
-                state = decode_state(row)
-                if state.ask is None:
-                    state.customer.opened = max(state.customer.opened, self.place.opened)
-            self._states[key] = state
-        return state
+        return self._people.find(key, self.clock, self.place.opened)
 
     def _end_turn(self, position: int, *, last: bool = False) -> Turn:
         """Give what was decided, to be written before anything else; the ``last`` turn of a chunk says how far it goes."""
         turn, self._turn = self._turn, Turn(virtual=self._virtual)
-        for key in self._touched:
-            state = self._states.pop(key)
-            self._states[key] = state  # the last one touched is the last to be let go
-            turn.states.append((key, self._keep(key, state)))
-        self._touched = {}
-        if len(self._wakes) > SPARE_WAKES + 2 * len(self._rows):
-            self._wakes[:] = self._all_wakes()
-            heapify(self._wakes)
-        for key in list(islice(self._states, max(0, len(self._states) - self._at_hand))):
-            del self._states[key]
+        turn.states = self._people.written()
         if last:
             self._say_how_far(turn, position)
         self.place = turn.place = replace(self.place, position=position, clock=self.clock)
         return turn
-
-    def _all_wakes(self) -> list[tuple[int, bytes]]:
-        return [(wake, key) for key, row in self._rows.items() if (wake := wake_of(row)) < NEVER]
-
-    def _keep(self, key: bytes, state: State) -> bytes:
-        wake, before = state.customer.wake, self._rows.get(key)
-        row = within_bounds(state, wake)
-        if wake < NEVER and (before is None or wake_of(before) != wake):
-            heappush(self._wakes, (wake, key))
-        self._rows[key] = row
-        return row
 
     def _say_how_far(self, turn: Turn, position: int) -> None:
         promise = (self._asks_from(), self.place.answers)

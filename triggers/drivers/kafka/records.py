@@ -9,8 +9,7 @@ import msgspec
 
 from triggers.core.customer import Customer  # noqa: TC001  msgspec reads the types
 from triggers.core.decisions import Ask, Released, Responded, Send, Verdict  # noqa: TC001  as above
-from triggers.core.events import AnyEvent, OrderCreated, OrderPaid
-from triggers.core.history import qualified
+from triggers.core.events import AnyEvent  # noqa: TC001  as above
 
 EVENTS: Final = "events"
 COMMANDS: Final = "commands"
@@ -26,8 +25,6 @@ RULES: Final = "rules"
 
 TICK: Final = b"tick"
 """The value of a record of the log that says only that time has passed; it has no key."""
-MOST_STATE: Final = 4_000_000
-"""A customer's record has at most so many bytes: one with more past forgets the older half of it, then what was bought."""
 OWN: Final = b""
 """The key of a partition's own record among its customers, and of the owner's own among the limits."""
 
@@ -220,37 +217,6 @@ def decode_answered(value: bytes) -> Answered:
 def encode_state(state: State, wake: int) -> bytes:
     """Write a customer's record; in front stand ``wake`` (epoch ms) and whether they ask, to be found without the rest."""
     return _FRONT.pack(wake, state.ask is not None) + _msgpack.encode(state)
-
-
-def within_bounds(state: State, wake: int) -> bytes:
-    """Write a customer's record, if need be without the older half of their past, again and again, until it fits.
-
-    Where many wait for orders with long lists of items, these go last.
-    """
-    row = encode_state(state, wake)
-    while len(row) > MOST_STATE and (_forget_half(state.customer) or _forget_items(state.customer)):
-        row = encode_state(state, wake)
-    return row
-
-
-def _forget_half(customer: Customer) -> bool:
-    """Let go of the older half of the events kept, and of the paid orders; False where there are none."""
-    before = sum(map(len, customer.kept.values())) + len(customer.facts.orders)
-    customer.kept = {kind: events[len(events) // 2 + len(events) % 2 :] for kind, events in customer.kept.items()}
-    customer.seen = [qualified(event) for events in customer.kept.values() for event in events]
-    if customer.facts.orders:
-        latest = sorted(customer.facts.orders.items(), key=lambda order: order[1][0])
-        customer.facts.orders = dict(latest[len(latest) // 2 + len(latest) % 2 :])
-    return before > 0
-
-
-def _forget_items(customer: Customer) -> bool:
-    """Let go of what the orders that waits began with were made of; False where they say nothing of that."""
-    events = [event for wait in customer.waits.values() for event in (wait.trigger, *(wait.later or ()))]
-    listing = [event for event in events if isinstance(event, OrderCreated | OrderPaid) and event.items]
-    for event in listing:
-        event.items = ()
-    return bool(listing)
 
 
 def decode_state(value: bytes) -> State:

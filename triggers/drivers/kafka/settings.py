@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MOST_PARTITIONS: Final = 1_024
 DAY_S: Final = 86_400
 SETTLE_MS: Final = 120_000
+HEARTBEATS: Final = 3
 
 
 class KafkaSettings(BaseSettings):
@@ -51,6 +52,13 @@ class KafkaSettings(BaseSettings):
     def _listed(cls, given: object) -> object:
         """Take names joined by commas, as they stand in the environment."""
         return tuple(name.strip() for name in given.split(",") if name.strip()) if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Self:
+        """Refuse heartbeats so rare that one that is lost ends a worker's session."""
+        if self.heartbeat_s * HEARTBEATS > self.session_timeout_s:
+            raise ValueError(f"session_timeout_s is at least {HEARTBEATS} times heartbeat_s")
+        return self
 
     @property
     def settle_ms(self) -> int:

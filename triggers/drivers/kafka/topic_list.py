@@ -25,7 +25,7 @@ DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
 LONG_MS: Final = 400 * DAY_MS
 """How long the log is kept: a rule may look back a year."""
-TALK_MS: Final = 7 * DAY_MS
+TALK_MS: Final = 30 * DAY_MS
 """How long questions and answers are kept."""
 FOR_EVER: Final = "-1"
 RECORD_BYTES: Final = 4 * MIB
