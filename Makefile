@@ -42,7 +42,7 @@ torture: $(READY)
 	$(BIN)/python tests/torture/torture.py $(if $(SEED),--seed $(SEED))
 
 torture-kafka: $(READY)
-	$(BIN)/python tests/torture/kafka_chaos.py $(if $(SEED),--seed $(SEED))
+	PYTHONPATH=tests/drivers $(BIN)/python tests/torture/kafka_chaos.py $(if $(SEED),--seed $(SEED))
 
 clean:
 	rm -rf .venv var build dist

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
-import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -17,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import aiohttp
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from fleet_process import FleetProcess
 from kafka_broker import read_all
 
 from triggers.drivers.kafka.records import (
@@ -44,71 +40,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from aiokafka import ConsumerRecord
+
     from triggers.core.decisions import Send
     from triggers.drivers.kafka.settings import KafkaSettings
 
 STARTS_WITHIN_S = 30.0
-ENDS_WITHIN_S = 30.0
 SETTLES_WITHIN_S = 90.0
 ANSWERS_WITHIN_S = 10.0
 LOOK_S = 0.2
-
-
-class WorkerProcess:
-    """A ``triggers worker``; what it says on stderr is in ``log``."""
-
-    def __init__(self, settings: KafkaSettings, log: Path) -> None:
-        self.log = log
-        given = {name: value for name, value in settings.model_dump(mode="json").items() if value is not None}
-        given["sources"] = ",".join(settings.sources)
-        # It must not outlive tests that were killed.
-        ends_with_us = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
-        with log.open("ab") as output:
-            self._begin = output.tell()
-            self._process = subprocess.Popen(
-                [*ends_with_us, sys.executable, "-m", "triggers", "worker", "--log-format", "json"],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=os.environ | {f"TRIGGERS_KAFKA_{name.upper()}": str(value) for name, value in given.items()},
-            )
-        self.pid = self._process.pid
-
-    @property
-    def status(self) -> int | None:
-        """Its exit status; None while it runs."""
-        return self._process.poll()
-
-    @property
-    def said(self) -> str:
-        """All that it has written."""
-        with self.log.open("rb") as file:
-            file.seek(self._begin)
-            return file.read().decode(errors="replace")
-
-    @property
-    def address(self) -> str | None:
-        """Where it answers, once it listens."""
-        found = re.search(r'"address": "(http://[^"]+)"', self.said)
-        return found and found[1]
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send it a signal, if it still runs."""
-        if self.status is None:
-            self._process.send_signal(number)
-
-    async def ended(self, within_s: float = ENDS_WITHIN_S) -> int:
-        """Wait for its end; gives the exit status."""
-        end = time.monotonic() + within_s
-        while (status := self.status) is None:
-            assert time.monotonic() < end, f"it does not end:\n{self.said[-3_000:]}"
-            await asyncio.sleep(0.02)
-        return status
-
-    def close(self) -> None:
-        """Kill it if it still runs."""
-        self.signal(signal.SIGKILL)
-        self._process.wait()
 
 
 class FleetProcesses:
@@ -116,7 +56,7 @@ class FleetProcesses:
 
     def __init__(self, settings: KafkaSettings, folder: Path) -> None:
         self.settings = settings
-        self.workers: list[WorkerProcess] = []
+        self.workers: list[FleetProcess] = []
         self._folder = folder
 
     async def __aenter__(self) -> Self:
@@ -127,11 +67,11 @@ class FleetProcesses:
         for worker in self.workers:
             worker.close()
 
-    def start(self, number: int = 1) -> WorkerProcess:
+    def start(self, number: int = 1) -> FleetProcess:
         """Start more workers; gives the last."""
         for _ in range(number):
             name = f"{self.settings.app}worker-{len(self.workers) + 1}.log"
-            self.workers.append(WorkerProcess(self.settings, self._folder / name))
+            self.workers.append(FleetProcess("worker", self.settings, self._folder / name))
         return self.workers[-1]
 
     async def stop(self) -> None:
@@ -189,17 +129,17 @@ class FleetProcesses:
 
     async def places(self) -> dict[int, Place]:
         """Read how far each partition has come."""
-        rows = await read_all(self.settings.bootstrap, self.settings.topic(CUSTOMERS))
-        return {record.partition: decode_place(record.value) for record in rows if record.key == OWN}
+        return {part: decode_place(row) for (part, key), row in (await self._rows()).items() if key == OWN}
 
     async def customers(self) -> dict[str, State]:
         """Read the state of all customers."""
-        rows = await read_all(self.settings.bootstrap, self.settings.topic(CUSTOMERS))
-        return {
-            record.key.decode(): decode_state(record.value)
-            for record in rows
-            if record.key != OWN and record.value is not None
-        }
+        return {key.decode(): decode_state(row) for (_, key), row in (await self._rows()).items() if key != OWN}
+
+    async def _rows(self) -> dict[tuple[int, bytes], bytes]:
+        rows = {}
+        async for record in records(self.settings.bootstrap, self.settings.topic(CUSTOMERS)):
+            rows[record.partition, record.key] = record.value
+        return rows
 
     async def commands(self) -> list[Sending | Cancel]:
         """Read all commands."""
@@ -223,7 +163,20 @@ class FleetProcesses:
         )
 
 
-async def _share(session: aiohttp.ClientSession, worker: WorkerProcess) -> int:
+async def records(bootstrap: str, topic: str) -> AsyncIterator[ConsumerRecord[bytes, bytes]]:
+    """Read what is committed in a topic now, without holding it all; those of a partition in their order."""
+    async with AIOKafkaConsumer(
+        topic, bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="earliest"
+    ) as consumer:
+        ends = await consumer.end_offsets(consumer.assignment())
+        while [place for place, end in ends.items() if await consumer.position(place) < end]:
+            for place, found in (await consumer.getmany(timeout_ms=100)).items():
+                for record in found:
+                    if record.offset < ends[place]:
+                        yield record
+
+
+async def _share(session: aiohttp.ClientSession, worker: FleetProcess) -> int:
     """Ask a worker how many partitions it has taken over."""
     if worker.address is None:
         return -1
