@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import sys
 import tempfile
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple, Self
 
+import aiohttp
 from kafka_stock import stock_events_per_s
 from report import keep, report
 
@@ -27,30 +29,32 @@ sys.path.insert(0, str(ROOT / "tests" / "drivers"))
 from kafka_broker import Cluster, needed, unique_prefix  # noqa: E402  from the folder above
 
 from triggers.core.intake import decode_many  # noqa: E402
-from triggers.core.times import DAY  # noqa: E402
+from triggers.core.times import DAY, HOUR  # noqa: E402
 from triggers.drivers.kafka.batches import Row, send_all  # noqa: E402
-from triggers.drivers.kafka.connection import reading, writing  # noqa: E402
+from triggers.drivers.kafka.connection import writing  # noqa: E402
 from triggers.drivers.kafka.keys import partition_of  # noqa: E402
 from triggers.drivers.kafka.partition import Partition  # noqa: E402
 from triggers.drivers.kafka.records import (  # noqa: E402
     OWN,
-    Come,
     Place,
-    decode_reported,
     decode_state,
     encode_place,
     encode_state,
 )
 from triggers.drivers.kafka.settings import KafkaSettings  # noqa: E402
 from triggers.drivers.kafka.topics import ensure  # noqa: E402
-from triggers.drivers.rules import load_rules, rulebook  # noqa: E402
+from triggers.drivers.rules import rulebook  # noqa: E402
+from triggers.language import load  # noqa: E402
 from triggers.store.progress import Register  # noqa: E402
 
 RULES = Path(__file__).parent / "kafka_rules"
 EVENTS, CUSTOMERS, RUNS = 400_000, 40_000, 3
 MANY = 1_000_000
 START = 1_788_231_600_000
+PAID, CANCELLED = 0.7, 0.08
 PATIENCE_S = 300.0
+LOOK_S = 0.1
+POSITIONS = re.compile(r'^triggers_partition_position{partition="\d+"} (\S+)$', re.MULTILINE)
 WARM = 0.1
 """The part of the events that is decided before the measuring begins: connecting and taking over are a start's work."""
 
@@ -68,19 +72,34 @@ class Record(NamedTuple):
 
 
 def shop(events: int, customers: int) -> list[tuple[int, bytes, bytes]]:
-    """Make a shop's events of ninety days: when, whose, and the body."""
+    """Make a shop's events of sixty days, most of them orders and what becomes of those: when, whose, and the body."""
     chance = random.Random(7)  # noqa: S311  a made-up shop
-    made = []
-    for number in range(events):
-        at, who = START + number * (90 * DAY) // events, f"c{chance.randrange(customers)}"
-        kind = chance.choices(("favorite.added", "order.created", "order.paid", "store.visited"), (35, 20, 15, 30))[0]
-        body: dict[str, object] = {"id": f"e{number}", "type": kind, "customer": who, "at": at}
-        if kind.startswith("order"):
-            body |= {"order_id": f"o{number // 9}", "amount": 99.5, "category": "A"}
-        elif kind.startswith("favorite"):
-            body |= {"product_id": f"p{number % 500}", "category": "B"}
-        made.append((at, who.encode(), json.dumps(body, separators=(",", ":")).encode()))
-    return made
+    made: list[tuple[int, str, dict[str, object]]] = []
+    known: set[str] = set()
+    while len(made) < events:
+        at, who = START + chance.randrange(60 * DAY), f"c{int(customers * chance.random() ** 1.7)}"
+        if who not in known:
+            known.add(who)
+            made.append((at, who, {"type": "customer.registered"}))
+        elif chance.random() < 1 / 3:
+            made.append((at, who, {"type": "favorite.added", "product_id": f"p{chance.randrange(5_000)}"}))
+        else:
+            order: dict[str, object] = {"order_id": f"o{len(made)}", "amount": chance.randrange(1_000, 90_000) / 100}
+            made.append((at, who, {"type": "order.created"} | order))
+            fate = chance.random()
+            if fate < PAID:
+                made.append((at + chance.randrange(1, HOUR), who, {"type": "order.paid"} | order))
+            elif fate < PAID + CANCELLED:
+                made.append((at + chance.randrange(1, 4 * HOUR), who, {"type": "order.cancelled"} | order))
+    made.sort(key=lambda each: each[0])
+    return [
+        (
+            at,
+            who.encode(),
+            json.dumps({"id": f"e{n}", "customer": who, "at": at} | body, separators=(",", ":")).encode(),
+        )
+        for n, (at, who, body) in enumerate(made[:events])
+    ]
 
 
 class Fleet:
@@ -143,11 +162,21 @@ async def worker_events_per_s(bootstrap: str, events: list[tuple[int, bytes, byt
             rows[partition_of(key, fleet.settings.partitions)].append(Row(key, body, at))
         await fleet.fill("events", rows)
         log = await fleet.start()
-        drain = asyncio.create_task(_read_all(log))
         async with asyncio.timeout(PATIENCE_S):
-            rate = await _measured(fleet.settings, len(events))
+            address = await _listening(log)
+            drain = asyncio.create_task(_read_all(log))
+            rate = await _measured(address, len(events))
         drain.cancel()
         return rate
+
+
+async def _listening(log: asyncio.StreamReader) -> str:
+    """Find where the worker answers."""
+    async for line in log:
+        told = json.loads(line) if line.startswith(b"{") else {}
+        if told.get("event") == "listening":
+            return str(told["address"])
+    raise SystemExit("the worker ended before it listened")
 
 
 async def _read_all(log: asyncio.StreamReader) -> None:
@@ -156,23 +185,19 @@ async def _read_all(log: asyncio.StreamReader) -> None:
             raise SystemExit(f"the worker failed: {line.decode()}")
 
 
-async def _measured(settings: KafkaSettings, events: int) -> float:
+async def _measured(address: str, events: int) -> float:
     """Follow how far the partitions have come."""
-    came: dict[int, int] = {}
     first: tuple[float, int] | None = None
-    async with reading(settings) as consumer:
-        consumer.subscribe([settings.topic("decisions")])
+    async with aiohttp.ClientSession() as session:
         while True:
-            for records in (await consumer.getmany(timeout_ms=100)).values():
-                for record in records:
-                    told = decode_reported(record.value) if record.key is None else None
-                    if isinstance(told, Come):
-                        came[told.partition] = told.position + 1
-            done = sum(came.values())
+            async with session.get(f"{address}/metrics") as answer:
+                text = await answer.text()
+            done = sum(int(float(at)) + 1 for at in POSITIONS.findall(text))
             if first is None and done >= events * WARM:
                 first = (time.perf_counter(), done)
             if first is not None and done >= events:
                 return (done - first[1]) / (time.perf_counter() - first[0])
+            await asyncio.sleep(LOOK_S)
 
 
 async def restart(bootstrap: str, events: list[tuple[int, bytes, bytes]], customers: int) -> tuple[float, float]:
@@ -194,7 +219,7 @@ async def restart(bootstrap: str, events: list[tuple[int, bytes, bytes]], custom
 
 async def _give_customers(fleet: Fleet, events: list[tuple[int, bytes, bytes]], customers: int) -> None:
     """Write the state of so many customers: those of a shop's first events, again and again under other names."""
-    loaded = load_rules(RULES)
+    loaded = load(RULES)
     book = rulebook(loaded, Register({rule.id: 0 for rule in loaded.rules}, {}), settle=0, recalls=False)
     partition = Partition(0, book, {}, virtual=True)
     records = [Record("", 0, number, at, key, body) for number, (at, key, body) in enumerate(events)]

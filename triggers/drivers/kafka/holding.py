@@ -110,7 +110,8 @@ class Holding:
             partition = self._partition
             assert partition is not None, "a partition is taken over first"  # noqa: S101  a broken invariant
             await self._work(partition.take(records))
-            self._metrics.came_to(self.number, partition.clock, len(partition), partition.waiting)
+            place = partition.place.position
+            self._metrics.came_to(self.number, place, partition.clock, len(partition), partition.waiting)
 
     async def answer(self, records: Sequence[Record]) -> None:
         """Go on with the customers whose questions were answered. Raises ServiceUnusable."""

@@ -96,15 +96,16 @@ class Partition:
         meanings = decode_many([record.value or b"" for record in events], far_future_ok=True)
         place = 0
         for record in fresh:
+            key = record.key
             self.clock = max(self.clock, record.timestamp)
-            if record.key is None and record.value == TICK:
+            if key is None and record.value == TICK:
                 continue
             meaning = meanings[place]
             place += 1
-            if isinstance(meaning, Event) and record.key is not None and record.key == meaning.customer.encode():
+            if key is not None and isinstance(meaning, Event) and key == meaning.customer.encode():
                 stamp(meaning, self.clock)
                 try:
-                    self._meet(record.key, record.offset, meaning)  # type: ignore[arg-type]  # one of AnyEvent
+                    self._meet(key, record.offset, meaning)  # type: ignore[arg-type]  # one of AnyEvent
                 except Exception as error:
                     error.add_note(f"at {record.topic}/{record.partition}/{record.offset}")
                     raise

@@ -55,8 +55,8 @@ Command: TypeAlias = Sending | Cancel
 # For the reporting database, in triggers.decisions
 
 
-class Decided(msgspec.Struct, tag="decided", frozen=True, omit_defaults=True):
-    """A decision, field by field as ``store.decisions.DecisionRow``. Times in epoch ms."""
+class Decided(msgspec.Struct, tag="decided", array_like=True, frozen=True, gc=False):
+    """A decision, field by field as ``store.decisions.DecisionRow``; there are many, so names are left out."""
 
     kind: str
     customer: str
@@ -72,7 +72,7 @@ class Decided(msgspec.Struct, tag="decided", frozen=True, omit_defaults=True):
     revision: str
 
 
-class Come(msgspec.Struct, tag="come", frozen=True):
+class Come(msgspec.Struct, tag="come", array_like=True, frozen=True):
     """How far a partition has come: the last record decided on, its time (epoch ms), by which rules, and by whom.
 
     Customers for whom a record before that still waits for an answer of the limits' owner are in ``waiting``; of those

@@ -39,6 +39,9 @@ class WorkerMetrics:
             ["partition"],
             registry=registry,
         )
+        self.position = Gauge(
+            "triggers_partition_position", "Last record of the log decided on", ["partition"], registry=registry
+        )
         self.owned = Gauge("triggers_partitions_owned", "Partitions taken over", registry=registry)
         self.customers = Gauge("triggers_customers", "Customers known", ["partition"], registry=registry)
         self.asks = Gauge(
@@ -50,9 +53,10 @@ class WorkerMetrics:
         self.revision = Gauge("triggers_rules_revision_info", "The rules at hand", ["revision"], registry=registry)
         self._clocks: dict[int, int] = {}
 
-    def came_to(self, partition: int, clock: int, customers: int, asking: int) -> None:
+    def came_to(self, partition: int, position: int, clock: int, customers: int, asking: int) -> None:
         """Note how far a partition has come; ``clock`` in epoch ms."""
         self._clocks[partition] = clock
+        self.position.labels(partition).set(position)
         self.clock.labels(partition).set(clock / 1_000)
         self.customers.labels(partition).set(customers)
         self.asks.labels(partition).set(asking)
@@ -60,7 +64,7 @@ class WorkerMetrics:
     def lost(self, partition: int) -> None:
         """Forget a partition that another worker has now."""
         if self._clocks.pop(partition, None) is not None:
-            for gauge in (self.clock, self.customers, self.asks, self.lag):
+            for gauge in (self.position, self.clock, self.customers, self.asks, self.lag):
                 gauge.remove(partition)
 
     def look(self) -> None:
