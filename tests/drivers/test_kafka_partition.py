@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from fleets import Fleet, lines
+from fleets import Fleet, Record, lines
 from running import SAMPLE_RULES, write_shop_log
 from scenes import HOUR, START, rule
 from scenes import book as core_book
 
-from triggers.core.decisions import Decision, Send
+from triggers.core.decisions import Decision, Send, Verdict
 from triggers.core.intake import decode_many
 from triggers.core.rulebook import Rulebook
 from triggers.core.times import DAY
 from triggers.drivers.kafka import partition as partition_module
 from triggers.drivers.kafka import people
-from triggers.drivers.kafka.records import OWN, TICK, decode_place
+from triggers.drivers.kafka.records import OWN, TICK, Answered, decode_place, encode_answered
+from triggers.errors import ServiceUnusable
 from triggers.language import load
 from triggers.replay.log import Log
 from triggers.replay.replay import Replay
@@ -191,6 +192,17 @@ def test_a_record_that_cannot_be_decided_on_is_named(monkeypatch: pytest.MonkeyP
     with pytest.raises(ZeroDivisionError) as caught:
         list(fleet.partitions[0].take(fleet.logs[0]))
     assert caught.value.__notes__ == ["at events/0/1"]
+
+
+def test_answers_that_are_gone_are_told() -> None:
+    fleet = Fleet(core_book(rule("r", limits={"total": 9}, wait="1min", send=FREE)), 1, seed=1)
+    fleet.write([order("a", 0)], tick_at=START + DAY)
+    list(fleet.partitions[0].take(fleet.logs[0]))
+    assert fleet.partitions[0].waiting == 1
+    late = Answered(3, "a", "", Verdict())
+    record = Record("verdicts", 0, 7, 0, None, encode_answered(late))
+    with pytest.raises(ServiceUnusable, match="answers 1 to 2 of the limits' owner to partition 0 are gone"):
+        list(fleet.partitions[0].answer([record]))
 
 
 def test_a_customer_with_many_waits_for_large_orders_stays_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
