@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from triggers.errors import ServiceUnusable
-from triggers.log import mask_phone, printable, set_up
+from triggers.log import AGAIN_S, mask_phone, printable, set_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,3 +88,24 @@ def test_the_lines_of_libraries_have_the_same_form_without_what_a_stranger_sent(
     )  # fmt: skip
     assert line["error"] == "ValueError"
     assert "1380000" not in json.dumps(line)
+
+
+def test_what_a_library_says_again_and_again_is_told_once_in_a_while(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = [100.0]
+    monkeypatch.setattr("triggers.log.time.monotonic", lambda: seconds[0])
+    lines = begin(capsys)
+    library = logging.getLogger("aiokafka")
+    for node in range(50):
+        library.warning("Unable to connect to node %s", node)
+    library.error("Unable to connect to node %s", 1)
+    library.warning("something else")
+    seconds[0] += AGAIN_S
+    library.warning("Unable to connect to node %s", 51)
+    assert [(line["event"], line["level"], line.get("left_out")) for line in lines()] == [
+        ("Unable to connect to node 0", "warning", None),
+        ("Unable to connect to node 1", "error", None),
+        ("something else", "warning", None),
+        ("Unable to connect to node 51", "warning", 49),
+    ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
+import time
 import traceback
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
 _FRAMES = 12
+AGAIN_S = 10.0
+"""How long a line of a library is not told again."""
+MOST_KINDS = 1_000
+"""How many kinds of lines are remembered for that."""
 
 _SHOWN_HEAD = 6
 _SHOWN_TAIL = 4
@@ -60,13 +66,29 @@ def set_up(form: str) -> None:
 
 
 class _Others(logging.Handler):
-    """Brings the lines of libraries into the same form: one line each, without what a stranger sent."""
+    """Brings the lines of libraries into the same form: one line each, without what a stranger sent.
+
+    What one says again and again, such as that a broker is away, is told once in ``AGAIN_S``.
+    """
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._said: dict[tuple[str, int, str], tuple[float, int]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand a line on: its first words, and the kind of the fault."""
+        """Hand a line on: its first words, the kind of the fault, and how often it was left out since the last time."""
+        key, now = (record.name, record.levelno, str(record.msg)), time.monotonic()
+        at, left_out = self._said.get(key, (-math.inf, 0))
+        if now < at + AGAIN_S:
+            self._said[key] = (at, left_out + 1)
+            return
+        if len(self._said) >= MOST_KINDS:
+            self._said.clear()
+        self._said[key] = (now, 0)
         words = printable(record.getMessage().partition("\n")[0])
         fault = record.exc_info[1] if record.exc_info else None
-        structlog.get_logger().log(record.levelno, words, by=record.name, exc_info=fault)
+        more = {"left_out": left_out} if left_out else {}
+        structlog.get_logger().log(record.levelno, words, by=record.name, exc_info=fault, **more)
 
 
 def _hide(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
