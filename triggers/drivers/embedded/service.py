@@ -10,7 +10,6 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from aiohttp import web
 
 from triggers.clock import FastClock, WallClock, wall_ms
 from triggers.core.decisions import Ended, Postponed
@@ -39,12 +38,13 @@ from triggers.store.outbox import ACCEPTED, CANCELLED, QUEUED, SENDING
 from triggers.store.progress import load_progress
 from triggers.store.receipts import unmatched
 from triggers.store.writer import Writer
-from triggers.web.entrance import reached_from_elsewhere
+from triggers.web.listening import listen
 from triggers.web.service import Face
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Sequence
 
+    from aiohttp import web
     from rich.console import Console
     from rich.text import Text
 
@@ -239,22 +239,15 @@ class Service:
             max_events=settings.max_events_in_body,
             token=None if settings.api_token is None else settings.api_token.get_secret_value(),
         )
-        runner = web.AppRunner(face.application(), access_log=None, handle_signals=False)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, settings.host, settings.port, shutdown_timeout=5).start()
-        except OSError as error:
-            await runner.cleanup()
-            raise ServiceUnusable(
-                f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error};"
-                " choose another with --port"
-            ) from error
-        self.address: tuple[str, int] = runner.addresses[0][:2]
-        if settings.api_token is None and reached_from_elsewhere(address[0] for address in runner.addresses):
-            _log.warning("other machines can bring events and messages; set TRIGGERS_API_TOKEN to ask them for a token")
-        _log.info(
-            "listening", address=f"http://{self.address[0]}:{self.address[1]}", rules=len(self._driver.rulebook.rules)
+        runner = await listen(
+            face.application(),
+            settings.host,
+            settings.port,
+            ending_s=5,
+            guarded=settings.api_token is not None,
+            rules=len(self._driver.rulebook.rules),
         )
+        self.address: tuple[str, int] = runner.addresses[0][:2]
         return runner
 
     async def _end(

@@ -22,7 +22,6 @@ from triggers.drivers.kafka.dispatch_metrics import DispatchMetrics
 from triggers.drivers.kafka.dispatch_relay import Relay
 from triggers.drivers.kafka.dispatch_rules import RulesInUse
 from triggers.drivers.kafka.dispatch_start import find_start
-from triggers.drivers.kafka.listening import listen
 from triggers.errors import ServiceUnusable, TriggersError
 from triggers.reports.numbers import Numbers
 from triggers.store.database import Lock, connect_reader, open_database, saying
@@ -32,6 +31,7 @@ from triggers.store.progress import load_progress
 from triggers.store.writer import Writer
 from triggers.web.callbacks import Callbacks
 from triggers.web.entrance import READ_TIMEOUT_S, Entrance
+from triggers.web.listening import listen
 from triggers.web.messages import Messages
 from triggers.web.service import application
 from triggers.web.vitals import Vitals
@@ -174,7 +174,7 @@ class PostOffice:
         entrance = Entrance(desk, settings.token, READ_TIMEOUT_S)
         parts = (Messages(desk, entrance), Callbacks(desk, entrance), Vitals(desk.health, self.metrics.registry))
         app = application(*parts, max_body=settings.max_body, answers=self.metrics.answers)
-        runner = await listen(app, settings, ending_s=5)
+        runner = await listen(app, settings.host, settings.port, ending_s=5, guarded=settings.token is not None)
         self._opened.push_async_callback(runner.cleanup)
         return runner
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from triggers.drivers.kafka.listening import listen
 from triggers.drivers.kafka.web_heeding import Heeding
 from triggers.drivers.kafka.web_intake import LogIntake
 from triggers.errors import ServiceUnusable
 from triggers.web.entrance import READ_TIMEOUT_S, Entrance
 from triggers.web.events import Events
+from triggers.web.listening import listen
 from triggers.web.service import application
 from triggers.web.vitals import Vitals
 
@@ -84,7 +84,7 @@ class WebProcess:
         events = Events(self._intake, entrance, max_body=settings.max_body, max_events=settings.max_events_in_body)
         vitals = Vitals(self.health, self.metrics.registry)
         app = application(events, vitals, max_body=settings.max_body, answers=self.metrics.answers)
-        runner = await listen(app, settings, ending_s=15)
+        runner = await listen(app, settings.host, settings.port, ending_s=15, guarded=settings.token is not None)
         opened.push_async_callback(runner.cleanup)
         return runner
 

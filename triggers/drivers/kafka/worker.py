@@ -10,8 +10,6 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
-from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from triggers.drivers.kafka import faust_app
 from triggers.drivers.kafka.counter import Counter
@@ -22,7 +20,9 @@ from triggers.drivers.kafka.records import ASKS, EVENTS, MESSAGE_EVENTS
 from triggers.drivers.kafka.worker_metrics import WorkerMetrics
 from triggers.drivers.watching import Watch
 from triggers.errors import PartitionLost, ServiceUnusable, TriggersError
-from triggers.web.answers import in_json
+from triggers.web.listening import listen
+from triggers.web.service import application
+from triggers.web.vitals import Vitals
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from triggers.drivers.kafka.settings import KafkaSettings
 
 T = TypeVar("T")
+MOST_BODY = 1_000
+"""A worker takes no bodies: events come through Kafka."""
 _log = structlog.get_logger("worker")
 
 
@@ -46,7 +48,6 @@ class Worker:
         self._rules = FleetRules(settings)
         self._unheard = False
         self._ended = asyncio.Event()
-        self.address: tuple[str, int] = ("", 0)
 
     async def serve(self) -> None:
         """Run until a signal, or a fault; then let go of the partitions and end cleanly.
@@ -157,24 +158,13 @@ class Worker:
     # What others see
 
     async def _listen(self, opened: AsyncExitStack) -> None:
-        app = web.Application()
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/metrics", self._metrics)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
-        await runner.setup()
+        app = application(Vitals(self.health, self.metrics.registry), max_body=MOST_BODY)
+        runner = await listen(app, self.settings.host, self.settings.port, ending_s=2, guarded=True)
         opened.push_async_callback(runner.cleanup)
-        host, port = self.settings.host, self.settings.port
-        try:
-            await web.TCPSite(runner, host, port, shutdown_timeout=2).start()
-        except OSError as error:
-            raise ServiceUnusable(
-                f"cannot listen on {host} port {port}: {error.strerror or error}; choose another with --port"
-            ) from error
-        self.address = runner.addresses[0][:2]
-        _log.info("listening", address=f"http://{self.address[0]}:{self.address[1]}")
 
     def health(self) -> dict[str, Any]:
         """Tell how the worker is: ready once every partition that it was given has been taken over."""
+        self.metrics.look()
         stopping = self._ended.is_set()
         return {
             "status": "stopping" if stopping else "ok" if self._crew.ready else "taking over",
@@ -182,14 +172,6 @@ class Worker:
             "partitions": self._crew.partitions,
             "rules": {"revision": self._book.revision, "count": len(self._book.rules)},
         }
-
-    async def _healthz(self, _request: web.Request) -> web.Response:
-        health = self.health()
-        return in_json(health, 200 if health["status"] == "ok" else 503)
-
-    async def _metrics(self, _request: web.Request) -> web.Response:
-        self.metrics.look()
-        return web.Response(body=generate_latest(self.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _plain(error: BaseException) -> BaseException:
