@@ -12,6 +12,14 @@ DAY_S = 86_400
 LEAST_TOKEN, MOST_TOKEN = 16, 500
 
 
+def usable_token(token: SecretStr | None) -> SecretStr | None:
+    """Refuse a token that can be guessed or cannot be written in a header. Raises ValueError."""
+    text = "" if token is None else token.get_secret_value()
+    if token is not None and not (LEAST_TOKEN <= len(text) <= MOST_TOKEN and text.isascii() and text.isprintable()):
+        raise ValueError(f"TRIGGERS_API_TOKEN has {LEAST_TOKEN} to {MOST_TOKEN} printable characters of ASCII")
+    return token
+
+
 class Settings(BaseSettings):
     """The settings of ``triggers run``. Sizes in bytes, times in seconds.
 
@@ -49,14 +57,7 @@ class Settings(BaseSettings):
     max_customers_in_memory: int = Field(default=20_000, ge=1)
     max_kept_in_memory: int = Field(default=300_000, ge=1)
 
-    @field_validator("api_token")
-    @classmethod
-    def _long_enough(cls, token: SecretStr | None) -> SecretStr | None:
-        """Refuse a token that can be guessed or cannot be written in a header."""
-        text = "" if token is None else token.get_secret_value()
-        if token is not None and not (LEAST_TOKEN <= len(text) <= MOST_TOKEN and text.isascii() and text.isprintable()):
-            raise ValueError(f"TRIGGERS_API_TOKEN has {LEAST_TOKEN} to {MOST_TOKEN} printable characters of ASCII")
-        return token
+    _token_is_usable = field_validator("api_token")(usable_token)
 
     @property
     def settle_ms(self) -> int:

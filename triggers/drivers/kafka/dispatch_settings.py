@@ -9,7 +9,7 @@ import click
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 
 from triggers.drivers.kafka.settings import KafkaSettings
-from triggers.settings import LEAST_TOKEN, MOST_TOKEN
+from triggers.settings import usable_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,14 +36,7 @@ class FaceSettings(KafkaSettings):
     max_events_waiting: int = Field(default=100_000, ge=1)
     fresh_s: float = Field(default=FRESH_S, gt=0, le=3_600, allow_inf_nan=False)
 
-    @field_validator("api_token")
-    @classmethod
-    def _long_enough(cls, token: SecretStr | None) -> SecretStr | None:
-        """Refuse a token that can be guessed or cannot be written in a header."""
-        text = "" if token is None else token.get_secret_value()
-        if token is not None and not (LEAST_TOKEN <= len(text) <= MOST_TOKEN and text.isascii() and text.isprintable()):
-            raise ValueError(f"TRIGGERS_API_TOKEN has {LEAST_TOKEN} to {MOST_TOKEN} printable characters of ASCII")
-        return token
+    _token_is_usable = field_validator("api_token")(usable_token)
 
     @property
     def token(self) -> str | None:
