@@ -24,7 +24,7 @@ from triggers.drivers.kafka.records import (
     decode_state,
 )
 from triggers.drivers.kafka.register import enrol
-from triggers.drivers.rules import load_rules, rulebook
+from triggers.drivers.rules import first_edition, rulebook
 from triggers.replay.replay import Replay
 from triggers.store.decisions import row_of
 
@@ -70,7 +70,7 @@ async def read_what_is_left(settings: KafkaSettings) -> Left:
     letters = 0
     async for _ in records(settings.bootstrap, settings.topic(DEAD_LETTERS)):
         letters += 1
-    ids = [rule.id for rule in load_rules(settings.rules).rules]
+    ids = [rule.id for rule in first_edition(settings.rules, {}).loaded.rules]
     register = await enrol(settings, ids, wall_ms(), wall_ms())
     found = {key.decode(): decode_state(row) for key, row in states.items()}
     return Left(*await _log(settings), letters, places, found, register)
@@ -100,7 +100,7 @@ async def _log(settings: KafkaSettings) -> tuple[list[Any], int, int]:
 
 def undisturbed(settings: KafkaSettings, left: Left) -> Expected:
     """Decide the log as one that nothing happened to, in memory."""
-    book = rulebook(load_rules(settings.rules), left.register, settle=settings.settle_ms, recalls=True)
+    book = rulebook(first_edition(settings.rules, {}).loaded, left.register, settle=settings.settle_ms, recalls=True)
     expected = Expected({}, Counter(), Counter(), {})
 
     def take(decision: Decision) -> None:

@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 _log = structlog.get_logger("rules")
 
 
-def load_rules(folder: Path) -> Loaded:
-    """Load a folder, logging each finding. Raises RulesUnusable where nothing of it can be used."""
-    return first_edition(folder, {}).loaded
-
-
 def first_edition(folder: Path, good: Mapping[str, bytes]) -> Edition:
     """Load the rules that a service starts with, logging what is wrong; ``good`` are the files it used last.
 

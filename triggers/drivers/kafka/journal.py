@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 
-from triggers.drivers.kafka.connection import saying
+from triggers.drivers.kafka.connection import reading, saying
 from triggers.errors import PartitionLost, ServiceUnusable
 
 if TYPE_CHECKING:
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from aiokafka.producer.message_accumulator import BatchBuilder
     from aiokafka.structs import RecordMetadata
 
+    from triggers.drivers.kafka.batches import Headers
     from triggers.drivers.kafka.settings import KafkaSettings
-
-Headers: TypeAlias = "Sequence[tuple[str, bytes]]"
 
 MOST_BATCH: Final = 900_000
 """How many bytes of records go into one batch; a larger record goes alone."""
@@ -87,16 +86,8 @@ class Journal:
 
     async def _read(self) -> dict[bytes, bytes | None]:
         place = TopicPartition(self.topic, self.partition)
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.bootstrap,
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-            max_partition_fetch_bytes=FETCH_BYTES,
-            auto_offset_reset="earliest",
-        )
         found: dict[bytes, bytes | None] = {}
-        await consumer.start()
-        try:
+        async with reading(self._settings, max_partition_fetch_bytes=FETCH_BYTES) as consumer:
             consumer.assign([place])
             end = (await consumer.end_offsets([place]))[place]
             if self.end < end:
@@ -113,8 +104,6 @@ class Journal:
                     raise ServiceUnusable(
                         f"{self.topic} {self.partition} cannot be read: nothing came for {STUCK_S:g} s at {before} of {end}"
                     )
-        finally:
-            await consumer.stop()
         return found
 
     async def commit(self, batches: Iterable[Batch]) -> None:
