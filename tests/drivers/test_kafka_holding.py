@@ -13,8 +13,8 @@ from fleets import Record
 from scenes import HOUR, START, book, rule
 
 from triggers.core.decisions import Verdict
+from triggers.drivers.kafka import connection, journal
 from triggers.drivers.kafka import crew as crew_module
-from triggers.drivers.kafka import journal
 from triggers.drivers.kafka.crew import Crew
 from triggers.drivers.kafka.holding import Holding
 from triggers.drivers.kafka.records import OWN, TICK, Answered, decode_place, encode_answered
@@ -166,7 +166,7 @@ class Silent:
 async def test_a_partition_that_cannot_be_read_ends_the_worker_and_not_in_silence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(journal, "AIOKafkaConsumer", Silent)
+    monkeypatch.setattr(connection, "AIOKafkaConsumer", Silent)
     monkeypatch.setattr(journal, "STUCK_S", 0.05)
     async with asyncio.timeout(5):
         with pytest.raises(ServiceUnusable, match=r"nothing came for 0\.05 s at 0 of 10"):
