@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from triggers.core.rulebook import Rulebook
 from triggers.dispatch.assembly import Ears, assemble, contacts
-from triggers.dispatch.gateway import Accepted, Heard, Hears
+from triggers.dispatch.desk import Desk
+from triggers.dispatch.gateway import Accepted, Heard
 from triggers.dispatch.gateway_settings import GatewaySettings
 from triggers.dispatch.promises import CLASSES
 from triggers.dispatch.settings import Delivery
@@ -17,7 +18,6 @@ from triggers.dispatch.terms import rules_of
 from triggers.language.folder import build_shop
 from triggers.store.database import connect_reader, open_database
 from triggers.store.event_log import Arrival, Entry, EventLog
-from triggers.store.messages import Message, message_of
 from triggers.store.writer import Writer
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from triggers.dispatch.gateway import Answer, Call, Outgoing, Refused
-    from triggers.dispatch.postbox import Answered, Wanted
 
 NOW = 1_788_321_600_000  # 2026-09-02 04:00 UTC
 PHONE = "+8613800001234"
@@ -82,8 +81,8 @@ class MouthSettings(GatewaySettings):
         return self.gateway
 
 
-class Engine:
-    """A service without its own loop; ``hold`` keeps ``heeded`` waiting."""
+class Engine(Desk):
+    """A service without its own loop; ``counted`` has an item for each message that it was told is new."""
 
     def __init__(self, path: Path, gateways: dict[str, Any], **more: Any) -> None:
         open_database(path)
@@ -92,6 +91,7 @@ class Engine:
         self.busy = False
         self.status = "ok"
         self.heeded_names: list[str] = []
+        self.counted: list[None] = []
         delivery = Delivery(
             {name: MouthSettings(gateway=each, **more.pop(name, {})) for name, each in gateways.items()},
             dict.fromkeys(CLASSES, tuple(gateways)),
@@ -111,6 +111,7 @@ class Engine:
             now=lambda: self.at,
             engine_now=lambda: self.at,
         )
+        super().__init__(self.dispatch, self.reader, path, queued=lambda: self.counted.append(None))
 
     def close(self) -> None:
         self.reader.close()
@@ -121,23 +122,6 @@ class Engine:
 
     async def heeded(self, arrivals: Sequence[Arrival]) -> None:
         self.heeded_names += [getattr(arrival.meaning, "customer", "") for arrival in arrivals]
-
-    async def post(self, key: str, wanted: Wanted) -> Answered:
-        return await self.dispatch.postbox.post(key, wanted)
-
-    def message(self, command: str) -> Message | None:
-        return message_of(self.reader, command)
-
-    @property
-    def public_url(self) -> str | None:
-        return self.dispatch.delivery.public_url
-
-    def caller(self, name: str) -> Hears | None:
-        gateway: object = self.dispatch.gateways.get(name)
-        return gateway if isinstance(gateway, Hears) else None
-
-    async def heard(self, gateway: str, heard: Heard) -> None:
-        await self.dispatch.hearing.hear(gateway, heard)
 
     def health(self) -> dict[str, Any]:
         return {"status": self.status}

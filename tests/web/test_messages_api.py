@@ -88,9 +88,10 @@ async def test_the_same_again_is_the_same_message_whatever_became_of_it(office: 
     office.engine.at += 1_000
     assert await office.post() == (200, first[1])
     assert await office.post(CODE | {"to": "138 0000 1234"}) == (200, first[1])  # the same number
-    assert len(office.queued()) == 1
+    assert len(office.queued()) == len(office.engine.counted) == 1
     assert len(office.gateway.got) == 1
     assert (await office.post(key="k2"))[0] == 202
+    assert len(office.engine.counted) == 2
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from triggers.clock import wall_ms
 from triggers.core.times import iso
-from triggers.dispatch.gateway import Hears
-from triggers.dispatch.postbox import Posted
+from triggers.dispatch.desk import Desk
 from triggers.dispatch.promises import COMMERCIAL
 from triggers.drivers.kafka.keys import partition_of
 from triggers.store.database import saying
 from triggers.store.event_log import oldest_after
-from triggers.store.messages import message_of
 from triggers.store.outbox import QUEUED
 from triggers.store.progress import load_progress
 
@@ -21,15 +19,12 @@ if TYPE_CHECKING:
 
     from triggers.core.decisions import Send
     from triggers.dispatch.assembly import Dispatch
-    from triggers.dispatch.gateway import Heard
-    from triggers.dispatch.postbox import Answered, Wanted
     from triggers.drivers.kafka.dispatch_lease import Lease
     from triggers.drivers.kafka.dispatch_metrics import DispatchMetrics
     from triggers.drivers.kafka.dispatch_reading import Reader
     from triggers.drivers.kafka.dispatch_rules import RulesInUse
     from triggers.drivers.kafka.dispatch_settings import DispatchSettings
     from triggers.store.database import Connection
-    from triggers.store.messages import Message
     from triggers.store.writer import Writer
 
 NOT_CONFIRMED: Final = "not known to be the only dispatcher"
@@ -61,7 +56,7 @@ class Doubts:
         return LOG_BEHIND if now - self._log.heard_at.get(part, 0) > self._fresh_ms else ""
 
 
-class Desk:
+class FleetDesk(Desk):
     """The dispatcher as its routes see it. ``reader`` is a connection of its own; ``well`` tells whether all goes on."""
 
     def __init__(
@@ -77,10 +72,9 @@ class Desk:
         rules: RulesInUse,
         well: Callable[[], bool],
     ) -> None:
+        super().__init__(dispatch, reader, settings.db, queued=lambda: metrics.outbox.labels(QUEUED).inc())
         self._settings = settings
-        self._dispatch = dispatch
         self._writer = writer
-        self._reader = reader
         self._metrics = metrics
         self._readers = readers
         self._lease = lease
@@ -92,36 +86,10 @@ class Desk:
         """Whether more is waiting to be written than should be."""
         return self._writer.waiting >= self._settings.max_bodies_waiting
 
-    async def post(self, key: str, wanted: Wanted) -> Answered:
-        """Queue a message that no rule sends, once by its key; returns when it is on the disk."""
-        posted = await self._dispatch.postbox.post(key, wanted)
-        if isinstance(posted, Posted) and posted.new:
-            self._metrics.outbox.labels(QUEUED).inc()
-        return posted
-
-    def message(self, command: str) -> Message | None:
-        """Tell what became of a message so far; None: there is none with this id."""
-        with saying(self._settings.db):
-            return message_of(self._reader, command)
-
-    @property
-    def public_url(self) -> str | None:
-        """The address at which the dispatcher is reached from outside, if it was told."""
-        return self._dispatch.delivery.public_url
-
-    def caller(self, name: str) -> Hears | None:
-        """Find the gateway that has this name in the settings; None: there is none, or it never calls back."""
-        gateway: object = self._dispatch.gateways.get(name)
-        return gateway if isinstance(gateway, Hears) else None
-
-    async def heard(self, gateway: str, heard: Heard) -> None:
-        """Store what a gateway told; returns when it is on the disk and every opt-out in it holds."""
-        await self._dispatch.hearing.hear(gateway, heard)
-
     def health(self) -> dict[str, Any]:
         """Tell how far the dispatcher has read, and the engine has come, and bring the gauges up to date."""
         metrics, now = self._metrics, wall_ms()
-        with saying(self._settings.db):
+        with saying(self._db):
             progress = load_progress(self._reader)
             oldest = oldest_after(self._reader, progress.position)
             metrics.look(self._reader, now)

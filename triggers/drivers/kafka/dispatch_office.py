@@ -15,7 +15,7 @@ from triggers.dispatch.gateways.console import ConsoleGateway
 from triggers.dispatch.settings import load_delivery, on_the_console
 from triggers.dispatch.upkeep import OLD_ENOUGH
 from triggers.drivers.kafka.closing import let_go
-from triggers.drivers.kafka.dispatch_desk import Desk, Doubts
+from triggers.drivers.kafka.dispatch_desk import Doubts, FleetDesk
 from triggers.drivers.kafka.dispatch_feeds import Feeds
 from triggers.drivers.kafka.dispatch_lease import Lease
 from triggers.drivers.kafka.dispatch_metrics import DispatchMetrics
@@ -129,7 +129,7 @@ class PostOffice:
         for gateway in self._dispatch.gateways.values():
             if isinstance(gateway, ConsoleGateway):
                 gateway.zone = self._rules().shop.zone
-        self._desk = Desk(
+        self._desk = FleetDesk(
             settings,
             self._dispatch,
             self._writer,
