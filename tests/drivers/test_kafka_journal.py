@@ -80,16 +80,6 @@ async def test_a_turn_that_was_not_ended_is_not_there(desk: Desk) -> None:
     assert (await desk.owner())[1] == {b"a": b"1"}
 
 
-async def test_opened_again_it_reads_only_what_others_wrote_since(desk: Desk) -> None:
-    journal, _ = await desk.owner()
-    await journal.commit(desk.turn((b"a", b"1")))
-    await journal.commit(desk.turn((b"b", b"1")))
-    assert await journal.open() == {}
-    other, _ = await desk.owner()
-    await other.commit(desk.turn((b"b", b"2")))
-    assert await journal.open() == {b"b": b"2"}
-
-
 async def test_large_records_and_many_small_ones_fit(desk: Desk) -> None:
     journal, _ = await desk.owner()
     rows = [(b"k%d" % i, b"x" * 1_000) for i in range(2_000)]

@@ -6,9 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from aiokafka import AIOKafkaProducer
+    from aiokafka.producer.message_accumulator import BatchBuilder
 
     Headers: TypeAlias = Sequence[tuple[str, bytes]]
 
@@ -36,18 +37,22 @@ async def send_all(producer: AIOKafkaProducer, topic: str, rows: Mapping[int, Se
             raise outcome
 
 
+def packed(producer: AIOKafkaProducer, rows: Iterable[Row]) -> Iterator[BatchBuilder]:
+    """Pack rows, in their order, into batches of the producer's ``max_batch_size``; a larger row is one of its own."""
+    batch = producer.create_batch()
+    for key, value, timestamp, headers in rows:
+        while batch.append(key=key, value=value, timestamp=timestamp, headers=[*headers]) is None:
+            yield batch
+            batch = producer.create_batch()  # the first one always fits
+    if batch.record_count():
+        batch.close()
+        yield batch
+
+
 async def _send(producer: AIOKafkaProducer, topic: str, partition: int, rows: Sequence[Row]) -> None:
     """Write the next batch while the one before is under way; none after one that failed."""
     under_way: Any = None
-    place = 0
-    while place < len(rows):
-        batch = producer.create_batch()
-        while place < len(rows):
-            key, value, timestamp, headers = rows[place]
-            if batch.append(key=key, value=value, timestamp=timestamp, headers=list(headers)) is None:
-                break
-            place += 1
-        batch.close()
+    for batch in packed(producer, rows):
         if under_way is not None:
             await under_way
         under_way = await producer.send_batch(batch, topic, partition=partition)

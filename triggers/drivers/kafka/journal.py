@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 
+from triggers.drivers.kafka.batches import Row, packed
 from triggers.drivers.kafka.connection import reading, saying
 from triggers.errors import PartitionLost, ServiceUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from aiokafka.producer.message_accumulator import BatchBuilder
     from aiokafka.structs import RecordMetadata
 
     from triggers.drivers.kafka.batches import Headers
     from triggers.drivers.kafka.settings import KafkaSettings
 
 MOST_BATCH: Final = 900_000
-"""How many bytes of records go into one batch; a larger record goes alone."""
+"""How large a batch is at most; a larger record goes alone."""
 MOST_RECORD: Final = 8_000_000
 FETCH_BYTES: Final = 8_000_000
 READ_TIMEOUT_MS: Final = 1_000
@@ -51,7 +51,7 @@ class Batch(NamedTuple):
 class Journal:
     """One partition of state: ``open`` it before anything else, ``commit`` each turn.
 
-    ``name`` tells its transactions from all others. ``end`` is the place behind the last record read or written.
+    ``name`` tells its transactions from all others.
     """
 
     def __init__(self, settings: KafkaSettings, name: str, topic: str, partition: int) -> None:
@@ -59,10 +59,9 @@ class Journal:
         self.topic, self.partition = topic, partition
         self._settings = settings
         self._producer: AIOKafkaProducer | None = None
-        self.end = 0
 
     async def open(self) -> dict[bytes, bytes | None]:
-        """Shut out any other owner, then read the records since the last time; the last one of each key counts.
+        """Shut out any other owner, then read what it left; the last record of each key counts.
 
         Raises ServiceUnusable where the broker cannot be asked.
         """
@@ -71,7 +70,7 @@ class Journal:
             bootstrap_servers=self._settings.bootstrap,
             transactional_id=self.name,
             transaction_timeout_ms=TRANSACTION_MS,
-            max_batch_size=MOST_RECORD,
+            max_batch_size=MOST_BATCH,
             max_request_size=MOST_RECORD + MOST_BATCH,
             linger_ms=0,
         )
@@ -89,20 +88,18 @@ class Journal:
         found: dict[bytes, bytes | None] = {}
         async with reading(self._settings, max_partition_fetch_bytes=FETCH_BYTES) as consumer:
             consumer.assign([place])
-            end = (await consumer.end_offsets([place]))[place]
-            if self.end < end:
-                consumer.seek(place, self.end)
+            at, end = 0, (await consumer.end_offsets([place]))[place]
             moved_s = time.monotonic()
-            while self.end < end:
+            while at < end:
                 for records in (await consumer.getmany(timeout_ms=READ_TIMEOUT_MS)).values():
                     for record in records:
                         found[record.key] = record.value
-                before, self.end = self.end, await consumer.position(place)
-                if self.end != before:
+                before, at = at, await consumer.position(place)
+                if at != before:
                     moved_s = time.monotonic()
                 elif time.monotonic() > moved_s + STUCK_S:
                     raise ServiceUnusable(
-                        f"{self.topic} {self.partition} cannot be read: nothing came for {STUCK_S:g} s at {before} of {end}"
+                        f"{self.topic} {self.partition} cannot be read: nothing came for {STUCK_S:g} s at {at} of {end}"
                     )
         return found
 
@@ -113,21 +110,17 @@ class Journal:
         """
         producer = self._producer
         assert producer is not None, "a journal is opened before it is written"  # noqa: S101  an invariant
-        sent: list[tuple[int, asyncio.Future[RecordMetadata]]] = []
+        sent: list[asyncio.Future[RecordMetadata]] = []
         try:
             await producer.begin_transaction()
             for batch in batches:
-                own = (batch.topic, batch.partition) == (self.topic, self.partition)
-                for builder in _built(producer, batch):
+                for builder in packed(producer, _rows(batch)):
                     ack = await producer.send_batch(builder, batch.topic, partition=batch.partition)
-                    sent.append((builder.record_count() if own else 0, ack))
-            await asyncio.gather(*(ack for _, ack in sent))
+                    sent.append(ack)
+            await asyncio.gather(*sent)
             await producer.commit_transaction()
         except (KafkaError, IllegalOperation) as error:
-            raise await self._fault(error, [ack for _, ack in sent]) from error
-        for count, ack in sent:
-            if count:
-                self.end = ack.result().offset + count + 1  # and the mark of the commit
+            raise await self._fault(error, sent) from error
 
     async def _fault(self, error: Exception, acks: list[asyncio.Future[RecordMetadata]]) -> ServiceUnusable:
         """Find out what ended a turn: what is sent after the word that another owner is there fails otherwise."""
@@ -153,17 +146,11 @@ class Journal:
             await producer.stop()
 
 
-def _built(producer: AIOKafkaProducer, batch: Batch) -> Iterator[BatchBuilder]:
-    """Pack records into batches that a topic takes."""
-    builder, size = producer.create_batch(), 0
-    for number, (key, value) in enumerate(batch.records):
-        more = len(key or b"") + len(value or b"") + _OVERHEAD
-        if size and size + more > MOST_BATCH:
-            yield builder
-            builder, size = producer.create_batch(), 0
-        if more > MOST_RECORD:
-            raise ServiceUnusable(f"a record of {more} bytes is too large for {batch.topic} {batch.partition}")
-        builder.append(timestamp=None, key=key, value=value, headers=batch.headers[number] if batch.headers else [])
-        size += more
-    if size:
-        yield builder
+def _rows(batch: Batch) -> Iterator[Row]:
+    """Give the records as they are packed. Raises ServiceUnusable for one that no topic of ours takes."""
+    none: Sequence[Headers] = [()] * len(batch.records)
+    for (key, value), headers in zip(batch.records, batch.headers or none, strict=True):
+        size = len(key or b"") + len(value or b"") + _OVERHEAD
+        if size > MOST_RECORD:
+            raise ServiceUnusable(f"a record of {size} bytes is too large for {batch.topic} {batch.partition}")
+        yield Row(key, value, None, headers)
