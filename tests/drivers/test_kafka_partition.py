@@ -131,6 +131,23 @@ def test_who_asked_by_rules_that_shared_gets_an_answer_under_rules_that_do_not()
     assert sorted(send.customer for send in fleet.sends) == ["a", "b"]
 
 
+def test_a_slot_that_opened_for_who_waits_for_an_answer_is_not_lost_by_an_edit() -> None:
+    daily = rule("daily", schedule={"every": "day", "at": "13:00"}, send=FREE)  # two hours after START
+    before = core_book(rule("r", wait="1h", send=FREE, limits={"total": 1}), daily, revision="before")
+    after = core_book(rule("r", wait="1h", send=FREE, limits={"total": 2}), daily, revision="after")
+    fleet = Fleet(before, 2, seed=1)
+    fleet.write([order("a", 0), order("b", 0)], tick_at=START + 1)
+    fleet.append(0, START + 3 * HOUR, None, TICK)  # "a" asks, and waits for the other partition beyond the slot
+    fleet.run()
+    assert [each.waiting for each in fleet.partitions] == [1, 0]
+    fleet.change(after)
+    for number in (0, 1):
+        fleet.append(number, START + 4 * HOUR, None, TICK)
+    fleet.run()
+    found = sorted((send.customer, send.rule, send.anchor - START) for send in fleet.sends)
+    assert found == [("a", "daily", 2 * HOUR), ("a", "r", 0), ("b", "daily", 2 * HOUR), ("b", "r", 0)]
+
+
 def test_rules_that_come_to_share_are_kept_by_all_partitions() -> None:
     fleet = Fleet(PLAIN, 2, seed=1)
     fleet.write([order("a", HOUR), order("b", 0)], tick_at=START + HOUR)

@@ -34,6 +34,17 @@ def open_slot(book: Rulebook, customer: Customer, slot: int, out: list[Decision]
     customer.opened = slot
 
 
+def open_passed(book: Rulebook, customer: Customer, until: int) -> list[Decision]:
+    """Open the slots before ``until`` (epoch ms), for a customer whose open question keeps their timers waiting.
+
+    An edit voids the question and counts all slots before it as opened (S31); so they have to be, by the rules before.
+    """
+    out: list[Decision] = []
+    while (slot := book.next_slot(customer.opened)) < until:
+        open_slot(book, customer, slot, out)
+    return out
+
+
 def _invited(customer: Customer, rule: Rule, wave: Wave) -> bool:
     """Tell whether a wave is for a customer: the first for all, another for those who answered the one before."""
     assert rule.waves is not None  # noqa: S101  an invariant: a wave has a chain

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from triggers.core.engine import advance, answer, handle, reconcile
 from triggers.core.events import Event
 from triggers.core.intake import decode_many, stamp
+from triggers.core.slots import open_passed
 from triggers.core.times import NEVER
 from triggers.drivers.kafka.foresight import soonest
 from triggers.drivers.kafka.intake import check
@@ -264,10 +265,10 @@ class Partition:
 
         The place goes on naming the old set until the last customer has been moved, so a crash in between begins anew.
         """
-        self.book = book
+        former, self.book = self.book, book
         if self.clock >= 0:
             for number, key in enumerate(self._people.keys(), start=1):
-                self._move_over(key)
+                self._move_over(key, former)
                 if len(self._people.touched) >= CUSTOMERS_IN_A_TURN or number % CUSTOMERS_IN_A_TURN == 0:
                     yield self._end_turn(self.place.position)
             self._pass_slots(max(self.place.opened, self.clock - 1))
@@ -275,12 +276,13 @@ class Partition:
         self._turn.must = True
         yield self._end_turn(self.place.position, last=True)
 
-    def _move_over(self, key: bytes) -> None:
+    def _move_over(self, key: bytes, former: Rulebook) -> None:
         """Move a customer over to the rules at hand; one for whom nothing changes is not written."""
         known = self._people.at_hand.get(key)
         state = known or self._state(key)
         idle = not state.customer.waits and state.ask is None and not self.book.renamed
-        out = reconcile(self.book, state.customer, self.clock)
+        out = open_passed(former, state.customer, self.clock) if state.ask is not None else []
+        out += reconcile(self.book, state.customer, self.clock)
         if idle:
             if known is None:
                 del self._people.at_hand[key]  # the place tells which slots have passed
