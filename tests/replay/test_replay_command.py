@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from triggers import cli
+from triggers.core.room import MOST_OF_A_RULE
 
 DAY = 86_400_000
 START = 1_788_229_800_000  # 2026-09-01T10:30:00+08:00
@@ -131,6 +132,21 @@ def test_every_end_of_a_wait_is_a_decision_with_its_reason(tmp_path: Path) -> No
         ("2026-09-01T04:30:00.000Z", "pay", "c1", "sent", None),
         ("2026-09-02T04:30:00.000Z", "welcome", "c1", "sent", None),
     ]
+
+
+def test_a_match_beyond_the_most_waits_of_a_customer_is_in_the_decisions_and_the_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flood = [order(f"e{i}", i, "order.created", number=f"o{i}") for i in range(MOST_OF_A_RULE + 2)]
+    out = tmp_path / "decisions.jsonl"
+    assert replay(log(tmp_path, flood), "--rules", rules(tmp_path / "rules"), "--decisions", str(out)) == 0
+    refused = [line for line in lines(out) if line["reason"] == "too many waits"]
+    assert [(line["identity"], line["detail"]) for line in refused] == [
+        (f"o{MOST_OF_A_RULE + i}", f"{MOST_OF_A_RULE} of this rule are open") for i in range(2)
+    ]
+    (figures,) = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("pay ")]
+    assert figures[:2] == ["pay", str(MOST_OF_A_RULE + 2)]
+    assert "2" in figures[2:]
 
 
 def test_the_summary_says_what_it_came_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

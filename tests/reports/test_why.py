@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from triggers.cli import main
+from triggers.core.room import MOST_OF_A_RULE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -202,6 +203,13 @@ def test_a_limit_per_customer_names_the_earlier_send(asker: Asker) -> None:
     assert said(asker.ask(), "ended") == [
         "wishes: per customer: 1 / 30d allowed, had wishes at 2026-09-02 10:10; free again 2026-10-02 10:10"
     ]
+
+
+def test_a_match_for_which_there_was_no_room_says_how_many_are_open(asker: Asker, rules: Path) -> None:
+    asker.write(*(created(f"e{i}", at(1, "09:00")) for i in range(MOST_OF_A_RULE + 1)))
+    told = [f"coupon: too many waits: {MOST_OF_A_RULE} of this rule are open"]
+    assert said(asker.ask(), "ended") == told
+    assert said(asker.ask_service(asker.serve(), "--rules", str(rules)), "ended") == told
 
 
 def test_one_that_came_too_late_tells_the_window_that_was_missed(asker: Asker, rules: Path) -> None:

@@ -33,6 +33,7 @@ class Reason(StrEnum):
     WAVE_FULL = "wave full"
     WAVE_TOO_SMALL = "wave too small"
     TEXT_TOO_LONG = "text too long"
+    TOO_MANY_WAITS = "too many waits"
     PAUSED = "paused"
     WINDOW = "window"
     RULE_CHANGED = "rule changed"

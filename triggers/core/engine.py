@@ -17,7 +17,8 @@ after the anchor kills it, whichever of the two arrives first: arriving later it
 found in the kept history. So the life of an identity is a function of the *set* of its events (S40): of all matches, those
 survive that no cancel at or after them kills; the wait's anchor is the earliest survivor (``again: ignore``) or the latest
 (``restart``). For ``ignore`` the later survivors are remembered beside the wait (``Wait.later``), since a cancel of the
-first may leave them waiting. For ``restart`` none are needed: what kills the latest kills all.
+first may leave them waiting. For ``restart`` none are needed: what kills the latest kills all. Only where one customer
+has hundreds of waits is there no room for another, and who came first stays (``core/room.py``).
 
 **A try** happens when ``Wait.wake`` comes: too late ends it (S18), a closed window postpones it (S17), then the gates of
 ``core/gates.py`` end or postpone it (S19 to S21), then it leaves as a ``Send``. Whatever holds a wait back is remembered

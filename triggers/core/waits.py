@@ -9,6 +9,7 @@ from triggers.core.decisions import Armed, Ended, LateCancel, Reason, Recall
 from triggers.core.events import type_of
 from triggers.core.history import qualified
 from triggers.core.plans import EXPIRES
+from triggers.core.room import MOST_OF_A_RULE, is_refused
 from triggers.core.rules import in_season, sending_of
 from triggers.core.times import NEVER
 
@@ -50,7 +51,7 @@ def earliest(customer: Customer) -> int:
 
 
 def arm(book: Rulebook, customer: Customer, armer: Armer, event: AnyEvent, now: int, out: list[Decision]) -> None:
-    """Let a trigger begin a wait, or be absorbed by the one that waits already (S9, S10)."""
+    """Let a trigger begin a wait, if there is room, or be absorbed by the one that waits already (S9, S10)."""
     if not armer.plain and not _matches(book, customer, armer, event, now):
         return
     per = armer.per
@@ -72,8 +73,10 @@ def arm(book: Rulebook, customer: Customer, armer: Armer, event: AnyEvent, now: 
         return
     if waits is NO_WAITS:
         customer.waits = {key: wait}
-    else:
+    elif len(waits) < MOST_OF_A_RULE or not is_refused(customer, wait, now, out):
         waits[key] = wait
+    else:
+        return
     if wait.wake < customer.wake:  # noqa: PLR1730  min() takes longer
         customer.wake = wait.wake
 
