@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
@@ -22,7 +21,8 @@ from triggers.drivers.kafka.dispatch_metrics import DispatchMetrics
 from triggers.drivers.kafka.dispatch_relay import Relay
 from triggers.drivers.kafka.dispatch_rules import RulesInUse
 from triggers.drivers.kafka.dispatch_start import find_start
-from triggers.errors import ServiceUnusable, TriggersError
+from triggers.drivers.life import Life
+from triggers.errors import ServiceUnusable
 from triggers.reports.numbers import Numbers
 from triggers.store.database import Lock, connect_reader, open_database, saying
 from triggers.store.fleet import Reading, identity, is_of_a_fleet, read_to, readings
@@ -58,29 +58,18 @@ class PostOffice:
     def __init__(self, settings: DispatchSettings) -> None:
         self.settings = settings
         self.metrics = DispatchMetrics()
-        self._fault: BaseException | None = None
-        self._ended = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
+        self._life = Life("dispatcher", _log)
         self._opened = AsyncExitStack()
 
     async def serve(self) -> None:
         """Run until a signal or a fault; then end cleanly. Raises ServiceUnusable, or whatever else ended it."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._loop.add_signal_handler(number, self._ended.set)
-        try:
+        with self._life.lived():
             async with self._opened:
                 with saying(self.settings.db):
                     self._open()
                 await self._begin()
-                await self._ended.wait()
+                await self._life.ended.wait()
                 await self._end()
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._loop.remove_signal_handler(number)
-        if isinstance(self._fault, TriggersError):
-            raise self._fault
-        if self._fault is not None:
-            raise ServiceUnusable(f"a part of the dispatcher failed ({type(self._fault).__name__}); the log says where")
 
     def _open(self) -> None:
         settings = self.settings
@@ -88,7 +77,7 @@ class PostOffice:
         delivery = on_the_console() if settings.delivery is None else load_delivery(settings.delivery)
         self._opened.callback(Lock(settings.db, "dispatcher").release)
         open_database(settings.db)
-        self._writer = Writer(settings.db, committed=self.metrics.commits.observe, failed=self._fail)
+        self._writer = Writer(settings.db, committed=self.metrics.commits.observe, failed=self._life.fail)
         self._opened.callback(self._writer.close)
         reader, upkeep_reader = connect_reader(settings.db), connect_reader(settings.db)
         self._opened.callback(reader.close)
@@ -138,7 +127,7 @@ class PostOffice:
             readers=self._feeds.readers,
             lease=self._lease,
             rules=self._rules,
-            well=lambda: self._fault is None and not self._ended.is_set(),
+            well=lambda: self._life.well,
         )
 
     # From start to end
@@ -188,32 +177,21 @@ class PostOffice:
             task.cancel()
         await asyncio.gather(*self._beside, return_exceptions=True)
         await self._dispatch.close()
-        _log.info("stopped", fault=None if self._fault is None else str(self._fault))
+        fault = self._life.fault
+        _log.info("stopped", fault=None if fault is None else str(fault))
 
     def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        async def guarded() -> None:
+        async def uncancelled() -> None:
             try:
                 await work
             except asyncio.CancelledError:
-                if not self._ended.is_set():  # not by us: a client's own
-                    self._fail(ServiceUnusable("a part of the dispatcher was ended by Kafka's client; start again"))
+                if not self._life.ended.is_set():  # not by us: a client's own
+                    self._life.fail(
+                        ServiceUnusable("a part of the dispatcher was ended by Kafka's client; start again")
+                    )
                 raise
-            except Exception as error:  # noqa: BLE001  whatever ends a part ends the dispatcher, and is raised there
-                self._fail(error)
 
-        return asyncio.create_task(guarded())
-
-    def _fail(self, error: BaseException) -> None:
-        """End the dispatcher for a fault; from any thread."""
-        if self._fault is None:
-            self._fault = error
-            if not isinstance(error, TriggersError):
-                _log.error("a part of the dispatcher failed", exc_info=error)
-        self._on_loop(self._ended.set)
-
-    def _on_loop(self, call: Callable[[], object]) -> None:
-        with suppress(RuntimeError):  # closed: nobody is left to be told
-            self._loop.call_soon_threadsafe(call)
+        return self._life.task(uncancelled())
 
     async def _commit(self, work: Callable[[Connection], T]) -> T:
         return await asyncio.wrap_future(self._writer.submit(work))
@@ -229,7 +207,7 @@ class PostOffice:
 
     def _said(self, _entries: list[Entry]) -> None:
         """Have the events that entered brought into the log."""
-        self._on_loop(self._relay.more)
+        self._life.on_loop(self._relay.more)
 
 
 def _nothing() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from triggers.drivers.kafka.web_heeding import Heeding
 from triggers.drivers.kafka.web_intake import LogIntake
-from triggers.errors import ServiceUnusable
+from triggers.drivers.life import ending
+from triggers.errors import ServiceUnusable, TriggersError
 from triggers.web.entrance import READ_TIMEOUT_S, Entrance
 from triggers.web.events import Events
 from triggers.web.listening import listen
@@ -50,17 +50,11 @@ class WebProcess:
 
     async def serve(self) -> None:
         """Run until a signal; then answer what is under way, and end cleanly. Raises ServiceUnusable."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._ended.set)
-        try:
+        with ending(self._ended):
             async with AsyncExitStack() as opened:
                 opened.push_async_callback(self._intake.close)
                 opened.push_async_callback(self._heeding.close)
                 await self._run(opened)
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
         _log.info("stopped")
 
     async def _run(self, opened: AsyncExitStack) -> None:
@@ -74,6 +68,8 @@ class WebProcess:
                 task.cancel()
             outcomes = await asyncio.gather(connecting, ending, return_exceptions=True)
         fault = outcomes[0]
+        if isinstance(fault, TriggersError):
+            raise fault
         if isinstance(fault, Exception):
             _log.error("the web process failed", exc_info=fault)
             raise ServiceUnusable(f"a part of the web process failed ({type(fault).__name__}); the log says where")
