@@ -158,19 +158,20 @@ def test_started_with_standard_output_closed_it_runs_and_stops(tmp_path: Path) -
 async def test_it_is_busy_while_more_events_wait_to_be_written_than_may(tmp_path: Path) -> None:
     settings = Settings(rules=SAMPLE_RULES, db=tmp_path / "t.db", port=0, max_events_waiting=3)
     service = Service(settings, Console(file=StringIO()))
+    reception = service.reception
     held: Future[None] = Future()
-    service._writer.submit(lambda _connection: held.result(10))  # noqa: SLF001  a disk that takes its time
+    service._archive.writer.submit(lambda _connection: held.result(10))  # noqa: SLF001  a disk that takes its time
     body = json.dumps(event("a")).encode()
     arrivals = [Arrival(body, decode(body), "test")] * 3
     try:
-        assert not service.busy
-        entered = service.ingest(arrivals)
-        assert service.busy
+        assert not reception.busy
+        entered = reception.ingest(arrivals)
+        assert reception.busy
         held.set_result(None)
         assert len(entered.result(10)) == 3
-        assert not service.busy
+        assert not reception.busy
     finally:
-        service._opened.close()  # noqa: SLF001  it was never served
+        service._archive.close()  # noqa: SLF001  it was never served
 
 
 def test_a_full_disk_ends_it_with_a_clear_error_and_keeps_what_was_answered(run: Start) -> None:

@@ -11,7 +11,9 @@ from triggers.dispatch.gateway import TryLater, Unknown
 from triggers.dispatch.gateways import http_answers
 from triggers.dispatch.inflight import InFlight
 from triggers.dispatch.tidings import Tidings
-from triggers.drivers.embedded import driver, service
+from triggers.drivers.embedded import driver
+from triggers.drivers.embedded.bulletin import Bulletin
+from triggers.drivers.embedded.reception import Reception
 from triggers.store import contacts
 from triggers.store.outbox import QUEUED, SENDING, Settled
 
@@ -87,11 +89,11 @@ def install(killer: Killer) -> None:
     _after(driver, "save_progress", lambda _given, _got: killer.passes("engine: before its commit"))
     _after(contacts.Contacts, "heed", lambda _given, _got: killer.passes("event: before its commit"))
 
-    async def heeded(self: service.Service, arrivals: Any, before: Any = service.Service.heeded) -> None:
+    async def heeded(self: Reception, arrivals: Any, before: Any = Reception.heeded) -> None:
         await before(self, arrivals)
         killer.passes("event: before it is answered")
 
-    service.Service.heeded = heeded  # type: ignore[method-assign]
+    Reception.heeded = heeded  # type: ignore[method-assign]
 
 
 def _in_dispatcher(killer: Killer) -> None:
@@ -115,7 +117,7 @@ def _in_dispatcher(killer: Killer) -> None:
     _after(dispatcher.Dispatcher, "_tell", told)
     _after(dispatcher.Dispatcher, "_outgoing", lambda _given, _got: killer.passes("send: before the first byte"))
     _after(settling, "settle", lambda _given, _got: killer.passes("settle: before its commit"))
-    _after(service.Service, "_moved", moved)
+    _after(Bulletin, "moved", moved)
     _after(dispatcher, "settle_all", recovered)
     _after(dispatcher, "counts", lambda _given, _got: killer.passes("recovery: before its commit"))
     _after(dispatcher.Dispatcher, "recover", lambda _given, _got: killer.passes("recovery: after its commit"))
