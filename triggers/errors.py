@@ -5,7 +5,8 @@ TriggersError
 ├── InputUnusable      a log, a file or an argument cannot be used
 ├── OutputUnusable     what was to be written cannot be (disk full, no permission)
 └── ServiceUnusable    the service cannot start or go on (port in use, database locked by another)
-    └── PartitionLost  a worker was shut out of a partition: another one has taken it over
+    ├── PartitionLost  a worker was shut out of a partition: another one has taken it over
+    └── AccessRefused  Kafka does not let this process in, or is not who it should be: to try again is of no use
 
 What is expected is a value, not an error: a finding in a rule file, a line that is not an event, a wait that ends.
 """
@@ -33,3 +34,7 @@ class ServiceUnusable(TriggersError):  # noqa: N818
 
 class PartitionLost(ServiceUnusable):
     """A worker was shut out of a partition: another one has taken it over."""
+
+
+class AccessRefused(ServiceUnusable):
+    """Kafka does not let this process in, or is not who it should be: to try again is of no use."""

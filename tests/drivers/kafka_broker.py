@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from aiokafka import ConsumerRecord
+    from kafka_guard import Guard
 
 FETCH = Path(__file__).parents[2] / ".ci" / "kafka"
 EXISTING = os.environ.get("TRIGGERS_TEST_KAFKA")
@@ -78,12 +79,15 @@ def unique_prefix() -> str:
 
 
 class Cluster:
-    """Brokers on free ports, 1 or 3. ``bootstrap`` stays the same whatever ends and starts again."""
+    """Brokers on free ports, 1 or 3. ``bootstrap`` stays the same whatever ends and starts again.
 
-    def __init__(self, found: Path, folder: Path, brokers: int = 1) -> None:
-        ports = _free_ports(2 * brokers)
+    One that has a ``guard`` listens for those whom it knows, too; at ``bootstrap`` it takes anybody.
+    """
+
+    def __init__(self, found: Path, folder: Path, brokers: int = 1, guard: Guard | None = None) -> None:
+        ports = free_ports(2 * brokers)
         pairs = list(zip(ports[::2], ports[1::2], strict=True))
-        self.brokers = [Broker(found, folder, number, pairs) for number in range(1, brokers + 1)]
+        self.brokers = [Broker(found, folder, number, pairs, guard) for number in range(1, brokers + 1)]
         self.bootstrap = ",".join(f"127.0.0.1:{broker.port}" for broker in self.brokers)
 
     def __enter__(self) -> Self:
@@ -199,7 +203,8 @@ def _led(topic: dict[str, Any]) -> bool:
     return not topic["error_code"] and all(partition["leader"] >= 0 for partition in topic["partitions"])
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
+    """Find ports that nobody has now, and that nobody is given who does not ask for one of them."""
     found: list[int] = []
     for port in SystemRandom().sample(PORTS, len(PORTS)):
         with socket.socket() as probe:

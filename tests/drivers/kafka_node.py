@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kafka_guard import Guard
+
 LARGEST_RECORD_BYTES = 8 << 20
 STOPPING_S = 10.0
 CLUSTER_ID = "dHJpZ2dlcnMtdGVzdHMtMQ"
@@ -27,14 +29,18 @@ class Broker:
     ``start`` does not wait. A broker ends with the thread that started it: start none from a thread of a pool.
     """
 
-    def __init__(self, found: Path, folder: Path, number: int, ports: list[tuple[int, int]]) -> None:
+    def __init__(
+        self, found: Path, folder: Path, number: int, ports: list[tuple[int, int]], guard: Guard | None = None
+    ) -> None:
         self.number = number
         self.port, _ = ports[number - 1]
         self.log = folder / f"broker-{number}.log"
         self._data = folder / f"data-{number}"
         self._command = (*JAVA, LOG_LEVEL, "-cp", f"{found}/*")
         self._config = folder / f"broker-{number}.properties"
-        self._config.write_text(_config(number, ports, self._data))
+        self._users = () if guard is None else guard.users
+        more = "" if guard is None else guard.properties(*ports[number - 1])
+        self._config.write_text(_config(number, ports, self._data) + more)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -44,7 +50,7 @@ class Broker:
 
     def format(self) -> subprocess.Popen[bytes]:
         """Begin to make its folder ready."""
-        return self._run("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", self._config)
+        return self._run("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", self._config, *self._users)
 
     def start(self) -> None:
         """Start its process."""

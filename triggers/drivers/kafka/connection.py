@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
+from triggers.drivers.kafka.hindrance import hindrance
 from triggers.errors import ServiceUnusable
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def administering(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
     """Open a connection to look at topics and to make them. Raises ServiceUnusable."""
-    client = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap)
+    client = AIOKafkaAdminClient(**settings.client_options)
     with saying(settings):
         try:
-            await client.start()
+            await connect(client, settings)
             yield client
         finally:
             await client.close()
@@ -39,10 +40,10 @@ async def reading(settings: KafkaSettings, **options: Any) -> AsyncIterator[AIOK
         "auto_offset_reset": "earliest",
         "fetch_max_wait_ms": 50,  # who reads on elsewhere waits for the last answer first
     } | options
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap, group_id=None, **options)
+    consumer = AIOKafkaConsumer(**settings.client_options, group_id=None, **options)
     with saying(settings):
         try:
-            await consumer.start()
+            await connect(consumer, settings)
             yield consumer
         finally:
             await consumer.stop()
@@ -62,14 +63,22 @@ async def writing(settings: KafkaSettings, **options: Any) -> AsyncIterator[AIOK
 async def start_writing(settings: KafkaSettings, **options: Any) -> AIOKafkaProducer:
     """Start a producer that whoever has it stops. Raises ServiceUnusable where Kafka does not answer."""
     options = {"enable_idempotence": True, "acks": "all"} | options
-    producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap, **options)
+    producer = AIOKafkaProducer(**settings.client_options, **options)
     with saying(settings):
         try:
-            await producer.start()
+            await connect(producer, settings)
         except BaseException:
             await producer.stop()
             raise
     return producer
+
+
+async def connect(client: AIOKafkaAdminClient | AIOKafkaConsumer | AIOKafkaProducer, settings: KafkaSettings) -> None:
+    """Start a client. Raises ServiceUnusable with the reason where there is no way in; AccessRefused if it must change."""
+    try:
+        await client.start()
+    except KafkaConnectionError as error:  # aiokafka tells its log alone why
+        raise (await hindrance(settings) or ServiceUnusable(_silent(settings))) from error
 
 
 @contextmanager
@@ -78,12 +87,16 @@ def saying(settings: KafkaSettings) -> Iterator[None]:
     try:
         yield
     except KafkaConnectionError as error:
-        raise ServiceUnusable(
-            f"no Kafka answers at {settings.bootstrap}: see that it runs, or name another with --bootstrap"
-            " or TRIGGERS_KAFKA_BOOTSTRAP"
-        ) from error
+        raise ServiceUnusable(_silent(settings)) from error
     except KafkaError as error:
         raise ServiceUnusable(f"Kafka at {settings.bootstrap}: {error}") from error
+
+
+def _silent(settings: KafkaSettings) -> str:
+    return (
+        f"no Kafka answers at {settings.bootstrap}: see that it runs, or name another with --bootstrap"
+        " or TRIGGERS_KAFKA_BOOTSTRAP"
+    )
 
 
 def hush() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from triggers.drivers.kafka.connection import connect
 from triggers.drivers.kafka.holding import Holding
 from triggers.drivers.kafka.records import EVENTS, TICK, VERDICTS
 from triggers.errors import PartitionLost
@@ -126,13 +127,13 @@ class Crew:
     async def _hear_answers(self) -> None:
         """Bring each partition the answers to its customers' questions, from where it has come to."""
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.bootstrap,
+            **self._settings.client_options,
             enable_auto_commit=False,
             isolation_level="read_committed",
             auto_offset_reset="earliest",
             fetch_max_wait_ms=READ_TIMEOUT_MS,
         )
-        await consumer.start()
+        await connect(consumer, self._settings)
         try:
             while True:
                 if self._reassign.is_set():
@@ -177,8 +178,8 @@ class Crew:
         """
         settings = self._settings
         topic = settings.topic(EVENTS)
-        producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", linger_ms=0)
-        await producer.start()
+        producer = AIOKafkaProducer(**settings.client_options, acks="all", linger_ms=0)
+        await connect(producer, settings)
         try:
             while True:
                 due_s = time.monotonic() - settings.tick_s

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from triggers.drivers.kafka.options import takes
+from triggers.drivers.kafka.options import made, takes
 from triggers.log import set_up
 
 _PATH = click.Path(path_type=Path)
@@ -35,7 +35,7 @@ def command(**given: Any) -> int:
     takes messages that no rule sends, gateways call back at /v1/callbacks, GET /healthz and GET /metrics tell how it is.
     Every option can be given as TRIGGERS_KAFKA_… in the environment, too. Ctrl-C stops it; it goes on where it was.
     """
-    from triggers.drivers.kafka.dispatch_settings import DispatchSettings, made  # noqa: PLC0415  --help needs none
+    from triggers.drivers.kafka.dispatch_settings import DispatchSettings  # noqa: PLC0415  --help needs none
 
     settings = made(DispatchSettings, given)
     set_up(settings.log_format)

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from triggers.clock import wall_ms
 from triggers.drivers.kafka.closing import let_go
-from triggers.drivers.kafka.connection import saying
+from triggers.drivers.kafka.connection import connect, saying
 from triggers.drivers.kafka.dispatch_opt_outs import OptOuts
 from triggers.drivers.kafka.dispatch_reading import Reader
 from triggers.drivers.kafka.dispatch_topics import CommandTaker, Copied, DecisionTaker, LogTaker, Ordered
@@ -70,10 +70,10 @@ class Feeds:
         for reader in self.readers:
             await reader.open(starts[reader.topic])
             opened.push_async_callback(reader.close)
-        self._sounding = AIOKafkaConsumer(bootstrap_servers=self._settings.bootstrap, group_id=None)
+        self._sounding = AIOKafkaConsumer(**self._settings.client_options, group_id=None)
         opened.push_async_callback(lambda: let_go(self._sounding.stop()))
         with saying(self._settings):
-            await self._sounding.start()
+            await connect(self._sounding, self._settings)
 
     def works(self) -> list[Coroutine[Any, Any, None]]:
         """Give the work of reading."""

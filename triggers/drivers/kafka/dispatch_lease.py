@@ -23,7 +23,7 @@ from aiokafka.errors import (
 )
 
 from triggers.drivers.kafka.closing import let_go
-from triggers.drivers.kafka.connection import administering, saying
+from triggers.drivers.kafka.connection import administering, connect, saying
 from triggers.errors import ServiceUnusable
 
 if TYPE_CHECKING:
@@ -94,12 +94,12 @@ class Lease:
         Raises ServiceUnusable.
         """
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=self._settings.bootstrap,
+            **self._settings.client_options,
             transactional_id=f"{self._settings.app}.dispatcher",
             request_timeout_ms=REQUEST_TIMEOUT_MS,
         )
         with saying(self._settings):
-            await self._producer.start()
+            await connect(self._producer, self._settings)
         self._from = time.monotonic() + (self._settings.lease_s if followed else 0.0)
         await self.confirm()
 

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
 from triggers.drivers.kafka.closing import let_go
-from triggers.drivers.kafka.connection import saying
+from triggers.drivers.kafka.connection import connect, saying
 from triggers.errors import ServiceUnusable
 from triggers.store.fleet import Reading, read_to
 
@@ -78,7 +78,7 @@ class Reader:
     async def open(self, starts: Mapping[int, int]) -> None:
         """Connect, to read each partition from its place on. Raises ServiceUnusable."""
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.bootstrap,
+            **self._settings.client_options,
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="none",
@@ -87,7 +87,7 @@ class Reader:
         )
         with saying(self._settings):
             try:
-                await consumer.start()
+                await connect(consumer, self._settings)
                 consumer.assign([TopicPartition(self.topic, part) for part in starts])
                 for part, offset in starts.items():
                     consumer.seek(TopicPartition(self.topic, part), offset)

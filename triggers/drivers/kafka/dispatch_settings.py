@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import Final, Literal
 
-import click
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 
 from triggers.drivers.kafka.settings import KafkaSettings
 from triggers.settings import usable_token
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-Kind = TypeVar("Kind", bound="FaceSettings")
 FRESH_S: Final = 5.0
 """What a partition of the log said so long ago is not what it says now."""
 
@@ -62,15 +57,3 @@ class DispatchSettings(FaceSettings):
     patience_s: float = Field(default=120.0, gt=0, le=3_600, allow_inf_nan=False)
     max_bodies_waiting: int = Field(default=200, ge=1)
     max_records: int = Field(default=2_000, ge=1, le=100_000)
-
-
-def made(kind: type[Kind], given: Mapping[str, object]) -> Kind:
-    """Make settings of what a command was given, and of the environment. Raises UsageError for what is unusable."""
-    try:
-        return kind(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    except ValidationError as error:
-        raise click.UsageError("; ".join(f"{_named(e['loc'])}: {e['msg']}" for e in error.errors())) from None
-
-
-def _named(place: tuple[int | str, ...]) -> str:
-    return f"'{'.'.join(map(str, place))}'"

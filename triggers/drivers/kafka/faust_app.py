@@ -16,9 +16,10 @@ from triggers.drivers.kafka.lanes import Lanes
 from triggers.drivers.kafka.transport import SCHEME
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from aiokafka import ConsumerRecord
+    from faust.auth import Credentials
 
     from triggers.drivers.kafka.settings import KafkaSettings
     from triggers.drivers.kafka.transport import Consumer
@@ -38,6 +39,7 @@ class App(faust.App):
 
     max_chunk: int
     lanes: list[Lanes]
+    client_options: dict[str, Any]
 
     def hold(self, topic: str, partition: int) -> None:
         """Read no more of a partition until ``release``."""
@@ -54,6 +56,7 @@ def make_app(settings: KafkaSettings) -> App:
     app = App(
         settings.app,
         broker=[f"{SCHEME}://{host}" for host in hosts],
+        broker_credentials=_credentials(settings.client_options),
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=settings.heartbeat_s,
         broker_rebalance_timeout=REBALANCE_S,
@@ -73,7 +76,20 @@ def make_app(settings: KafkaSettings) -> App:
     )
     app.max_chunk = settings.max_chunk
     app.lanes = []
+    app.client_options = settings.client_options
     return app
+
+
+def _credentials(options: Mapping[str, Any]) -> Credentials | None:
+    """Say it as Faust wants to hear it, whose own producer connects, too, and writes nothing."""
+    if "sasl_mechanism" in options:
+        return faust.SASLCredentials(
+            mechanism=options["sasl_mechanism"],
+            username=options["sasl_plain_username"],
+            password=options["sasl_plain_password"],
+            ssl_context=options["ssl_context"],
+        )
+    return None if options["ssl_context"] is None else faust.SSLCredentials(options["ssl_context"])
 
 
 def on_chunks(

@@ -79,7 +79,6 @@ _NAMES: Final = {
         AIOKafkaConsumerThread.__post_init__ | overridden | 21d9b9cc0d16 | what our thread keeps is made here
         AIOKafkaConsumerThread._create_worker_consumer | overridden | c179c0bdb975 | read_committed, our assignor
         AIOKafkaConsumerThread._ensure_consumer | called | a2c77687801c | aiokafka's consumer
-        server_list | called | 5a13d9708b3c | the brokers' addresses
     """,
     "faust.app.base": """
         App._on_partitions_revoked | relied on | c1abd58dcb37 | stops the flow, empties the streams, then wait_empty
@@ -99,6 +98,12 @@ _NAMES: Final = {
     "mode.services": """
         Service.wait_first | called | 3ed3b8c32e14 | ends also when the service or the time ends
         Service.crash | relied on | 6e0b5672cd83 | marks the app and all its services
+    """,
+    "aiokafka.conn": """
+        collect_hosts | called | de96a718373b | the brokers that a bootstrap address names
+        create_conn | called | 673276cbddb4 | a client would tell its log alone why there is no connection
+        AIOKafkaConnection.send | called | 360d12e20e64 | only then a broker tells who must show a user
+        AIOKafkaConnection.close | called | 7772fd3aee39 | and that is all
     """,
     "aiokafka.consumer.consumer": """
         AIOKafkaConsumer._coordinator | read | - | of the next two

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 
 from triggers.drivers.kafka.batches import Row, packed
-from triggers.drivers.kafka.connection import reading, saying
+from triggers.drivers.kafka.connection import connect, reading, saying
 from triggers.errors import PartitionLost, ServiceUnusable
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Journal:
         """
         await self.close()
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._settings.bootstrap,
+            **self._settings.client_options,
             transactional_id=self.name,
             transaction_timeout_ms=TRANSACTION_MS,
             max_batch_size=MOST_BATCH,
@@ -77,7 +77,7 @@ class Journal:
         self._producer = producer
         with saying(self._settings):
             try:
-                await producer.start()
+                await connect(producer, self._settings)
                 return await self._read()
             except BaseException:
                 await self.close()

@@ -1,8 +1,10 @@
-"""The options that the commands of a fleet share: each is a setting that the environment can give, too."""
+"""The options that the commands of a fleet share: each is a setting that the environment can give, too.
+
+How Kafka is spoken to, and as whom, the environment alone says: it is the same for every command, and partly secret.
+"""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -14,9 +16,11 @@ from triggers.drivers.kafka.settings import KafkaSettings
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pydantic_core import ErrorDetails
+
     Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-_ADDRESS: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):\d{1,5}")
+Kind = TypeVar("Kind", bound=KafkaSettings)
 _OPTIONS: Final = {
     "bootstrap": click.option("--bootstrap", metavar="HOST:PORT", help="Where Kafka is.  [default: 127.0.0.1:9092]"),
     "app": click.option("--app", metavar="NAME", help="The fleet's name.  [default: triggers]"),
@@ -50,19 +54,23 @@ def takes(*names: str) -> Callable[[Decorated], Decorated]:
 
 def settings_of(given: Mapping[str, object]) -> KafkaSettings:
     """Make the settings of what a command was given, and of the environment. Raises UsageError for what is unusable."""
+    return made(KafkaSettings, given)
+
+
+def made(kind: type[Kind], given: Mapping[str, object]) -> Kind:
+    """Make settings of a kind in the same way. Raises UsageError, which shows no value that may be secret."""
     try:
-        settings = KafkaSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        return kind(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
-        raise click.UsageError("; ".join(f"{_named(e['loc'])}: {e['msg']}" for e in error.errors())) from None
-    for address in settings.bootstrap.split(","):
-        if not _ADDRESS.fullmatch(address.strip()):
-            raise click.UsageError(f"--bootstrap: HOST:PORT is expected, several joined by commas; found {address!a}")
-    return settings
+        raise click.UsageError("; ".join(map(_told, error.errors()))) from None
 
 
-def _named(place: tuple[int | str, ...]) -> str:
-    name = str(place[0]) if place else ""
-    return f"--{name}" if name in _OPTIONS else f"TRIGGERS_KAFKA_{name.upper()}"
+def _told(error: ErrorDetails) -> str:
+    place, text = error["loc"], error["msg"].removeprefix("Value error, ")
+    if not place or text.startswith("TRIGGERS_"):  # it names what it is about
+        return text
+    name = str(place[0])
+    return f"--{name}: {text}" if name in _OPTIONS else f"TRIGGERS_KAFKA_{name.upper()}: {text}"
 
 
 def instant(text: str | None) -> int | None:

@@ -41,6 +41,8 @@ class Listener(stock.ConsumerRebalanceListener):
 class Thread(stock.AIOKafkaConsumerThread):
     """The thread in which aiokafka reads; what has ``await`` in it runs there."""
 
+    app: Any  # its ``client_options`` are ours
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.assignor = StickyAssignor()
@@ -50,10 +52,10 @@ class Thread(stock.AIOKafkaConsumerThread):
         self._changes = 0
         self._membership: tuple[str, int] = ("", UNSETTLED)
 
-    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+    def _create_worker_consumer(self, _transport: Any) -> AIOKafkaConsumer:
         conf = self.app.conf
         return AIOKafkaConsumer(
-            bootstrap_servers=stock.server_list(transport.url, transport.default_port),
+            **self.app.client_options,
             client_id=conf.broker_client_id,
             group_id=conf.id,
             partition_assignment_strategy=[self.assignor],

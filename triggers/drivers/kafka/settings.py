@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Annotated, Final, Self
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
+
+from triggers.drivers.kafka.connection_settings import ConnectionSettings
 
 MOST_PARTITIONS: Final = 1_024
 DAY_S: Final = 86_400
@@ -14,20 +16,17 @@ SETTLE_MS: Final = 120_000
 HEARTBEATS: Final = 3
 
 
-class KafkaSettings(BaseSettings):
+class KafkaSettings(ConnectionSettings):
     """The settings of workers, dispatchers and web processes. Times in seconds, sizes in bytes or records.
 
-    ``bootstrap`` is host:port, several joined by commas. ``app`` names the fleet: its consumer group and its
-    transactions. ``sources`` are the shop's own topics. ``partitions`` and ``replication`` count where topics are made.
+    ``app`` names the fleet: its consumer group and its transactions. ``sources`` are the shop's own topics.
+    ``partitions`` and ``replication`` count where topics are made.
     ``virtual`` says that the log's times are recorded ones: nothing is ticked, and nothing waits for the wall's clock.
     ``settle_s`` None is 120 in real time and 0 in virtual time (S16).
     ``reload_s`` is how often the rules are looked at for edits; 0 is never. An edit that makes more than
     ``max_due_at_once`` waiting messages of the fleet due at once is not taken up (S38).
     """
 
-    model_config = SettingsConfigDict(env_prefix="TRIGGERS_KAFKA_", extra="forbid", frozen=True)
-
-    bootstrap: str = Field(default="127.0.0.1:9092", min_length=1)
     app: str = Field(default="triggers", pattern=r"^[A-Za-z0-9._-]{1,100}$")
     prefix: str = Field(default="triggers.", pattern=r"^[A-Za-z0-9._-]{0,100}$")
     sources: Annotated[tuple[str, ...], NoDecode] = ("orders", "favorites", "registrations")

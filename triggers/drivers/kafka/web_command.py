@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from triggers.drivers.kafka.options import takes
+from triggers.drivers.kafka.options import made, takes
 from triggers.log import set_up
 
 
@@ -23,7 +23,7 @@ def command(**given: Any) -> int:
     once. The process keeps nothing; run as many as there are requests for. GET /healthz and GET /metrics tell how it is.
     Every option can be given as TRIGGERS_KAFKA_… in the environment, too.
     """
-    from triggers.drivers.kafka.dispatch_settings import FaceSettings, made  # noqa: PLC0415  --help needs none
+    from triggers.drivers.kafka.dispatch_settings import FaceSettings  # noqa: PLC0415  --help needs none
 
     settings = made(FaceSettings, given)
     set_up(settings.log_format)

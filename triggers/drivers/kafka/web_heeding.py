@@ -83,7 +83,7 @@ class Heeding:
         async with self._turn:
             consumer = self._consumer
             if consumer is None:
-                self._consumer = consumer = AIOKafkaConsumer(bootstrap_servers=self._settings.bootstrap, group_id=None)
+                self._consumer = consumer = AIOKafkaConsumer(**self._settings.client_options, group_id=None)
                 await consumer.start()
             (told,) = await (await self._asked()).describe_topics([self._topic])
             parts = {partition_of(name.encode(), len(told["partitions"])) for name in customers}
@@ -102,6 +102,6 @@ class Heeding:
 
     async def _asked(self) -> AIOKafkaAdminClient:
         if self._admin is None:
-            self._admin = admin = AIOKafkaAdminClient(bootstrap_servers=self._settings.bootstrap)
+            self._admin = admin = AIOKafkaAdminClient(**self._settings.client_options)
             await admin.start()
         return self._admin

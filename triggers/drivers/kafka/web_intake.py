@@ -18,7 +18,7 @@ from triggers.core.intake import MAX_AHEAD, Malformed
 from triggers.drivers.kafka.closing import let_go
 from triggers.drivers.kafka.intake import Forward, Intake, events_in, understood
 from triggers.drivers.kafka.letters import Letter, buried
-from triggers.errors import ServiceUnusable
+from triggers.errors import AccessRefused, ServiceUnusable
 from triggers.store.event_log import Entry
 from triggers.store.log_copy import opts_out
 from triggers.web.entrance import RETRY_AFTER_S
@@ -68,17 +68,20 @@ class LogIntake:
         return self._intake is None or self.waiting >= self._settings.max_events_waiting
 
     async def run(self) -> None:
-        """Keep connected until cancelled; a producer that failed is replaced."""
+        """Keep connected until cancelled; a producer that failed is replaced. Raises AccessRefused if it never was."""
+        entered = False
         while True:
             intake = Intake(self._settings)
             try:
                 await intake.start()
             except (ServiceUnusable, KafkaError, TimeoutError) as error:
-                _log.warning("the log cannot be written", error=str(error))
                 await let_go(intake.stop())
+                if isinstance(error, AccessRefused) and not entered:
+                    raise
+                _log.warning("the log cannot be written", error=str(error))
                 await asyncio.sleep(AGAIN_S)
                 continue
-            self._intake = intake
+            self._intake, entered = intake, True
             self._broken.clear()
             try:
                 await self._broken.wait()
