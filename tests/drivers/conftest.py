@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from kafka_broker import EXISTING, Cluster, needed, unique_prefix
+from played_workers import Fleet
 from running import Running, write_shop_log
 
 from triggers.store.database import Connection, connect_reader, open_database
 from triggers.store.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     Start = Callable[..., Running]
@@ -85,3 +87,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three brokers of which a test may kill one; it starts it again."""
     with Cluster(needed(), tmp_path_factory.mktemp("cluster"), brokers=3) as running:
         yield running
+
+
+@pytest.fixture
+async def fleet(kafka: str, prefix: str, tmp_path: Path) -> AsyncIterator[Fleet]:
+    """A fleet whose workers the test plays; what it started is killed at the end."""
+    with closing(Fleet(kafka, prefix, tmp_path)) as made:
+        await made.topics()
+        yield made

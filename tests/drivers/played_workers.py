@@ -72,7 +72,7 @@ def send(number: int = 1, customer: str = "c1", **changes: Any) -> Send:
 
 
 class Fleet:
-    """The topics of a fleet, and a folder for its dispatchers. Messages go into the file ``sent``."""
+    """The topics of a fleet, and a folder for its processes, which end with it. Messages go into the file ``sent``."""
 
     def __init__(self, bootstrap: str, prefix: str, folder: Path, *, virtual: bool = False) -> None:
         self.settings = KafkaSettings(
@@ -92,6 +92,13 @@ class Fleet:
         self.delivery = folder / "delivery.yaml"
         self.deliver({"main": {"type": "file", "path": str(self.sent_file), "rate": 5_000, "at_once": 100}})
         self._count = 0
+        self._processes: list[Running] = []
+
+    def close(self) -> None:
+        """Kill what still runs."""
+        for each in self._processes:
+            if each.alive:
+                each.kill()
 
     def deliver(self, gateways: dict[str, Any], **more: Any) -> None:
         """Write the delivery file."""
@@ -108,11 +115,20 @@ class Fleet:
         """Start a dispatcher; ``name`` is its own folder."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
-        where = {"kafka_bootstrap": self.settings.bootstrap, "kafka_app": self.settings.app}
-        where["kafka_prefix"] = self.settings.prefix
-        given = {f"kafka_{key}": value for key, value in settings.items()}
-        options = ("--delivery", str(self.delivery), *options)
-        return Running(folder, *options, rules=self.rules, service="dispatcher", **(where | given))
+        return self.process("dispatcher", "--delivery", str(self.delivery), *options, folder=folder, **settings)
+
+    def start(self, *options: str, **settings: Any) -> Running:
+        """Start a dispatcher, and wait until it listens."""
+        running = self.running(*options, **settings)
+        running.address()
+        return running
+
+    def process(self, service: str, *options: str, folder: Path | None = None, **settings: Any) -> Running:
+        """Start any of the fleet's processes."""
+        where = {"bootstrap": self.settings.bootstrap, "app": self.settings.app, "prefix": self.settings.prefix}
+        given = {f"kafka_{key}": value for key, value in (where | settings).items()}
+        self._processes.append(Running(folder or self.folder, *options, rules=self.rules, service=service, **given))
+        return self._processes[-1]
 
     # What others write
 

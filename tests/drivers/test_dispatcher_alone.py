@@ -21,34 +21,9 @@ from triggers.drivers.kafka.dispatch_settings import DispatchSettings
 from triggers.errors import ServiceUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 NOON = 1_788_321_600_000
-
-
-@pytest.fixture
-async def fleet(kafka: str, prefix: str, tmp_path: Path) -> Fleet:
-    made = Fleet(kafka, prefix, tmp_path)
-    await made.topics()
-    return made
-
-
-@pytest.fixture
-async def start(fleet: Fleet) -> AsyncIterator[Callable[..., Running]]:
-    """Start dispatchers, each once it listens; what still runs at the end is killed."""
-    started: list[Running] = []
-
-    def begin(*options: str, ready: bool = True, **settings: Any) -> Running:
-        started.append(fleet.running(*options, **settings))
-        if ready:
-            started[-1].address()
-        return started[-1]
-
-    yield begin
-    for each in started:
-        if each.alive:
-            each.kill()
 
 
 def settings_of(fleet: Fleet, **more: Any) -> DispatchSettings:
@@ -56,9 +31,9 @@ def settings_of(fleet: Fleet, **more: Any) -> DispatchSettings:
     return DispatchSettings(bootstrap=given.bootstrap, app=given.app, prefix=given.prefix, **more)
 
 
-async def sent_ones(fleet: Fleet, start: Callable[..., Running]) -> Running:
+async def sent_ones(fleet: Fleet) -> Running:
     """Let a dispatcher send something, and tell Kafka so."""
-    running = start()
+    running = fleet.start()
     await fleet.commands(*(send(number, f"c{number}") for number in range(6)))
     await until(lambda: len(fleet.sent()) == 6)
     commands = [0]
@@ -69,57 +44,51 @@ async def sent_ones(fleet: Fleet, start: Callable[..., Running]) -> Running:
     return running
 
 
-async def test_a_database_that_knows_nothing_of_what_was_sent_is_refused(
-    fleet: Fleet, start: Callable[..., Running]
-) -> None:
-    running = await sent_ones(fleet, start)
+async def test_a_database_that_knows_nothing_of_what_was_sent_is_refused(fleet: Fleet) -> None:
+    running = await sent_ones(fleet)
     running.kill()
-    other = start(name="b", ready=False)
+    other = fleet.running(name="b")
     assert other.wait() == 2
     assert "knows nothing of what was sent before" in other.err[-1]
     assert "--go-on-at committed" in other.err[-1]
     assert len(fleet.sent()) == 6
 
 
-async def test_an_old_copy_of_the_database_is_refused_and_the_newest_is_not(
-    fleet: Fleet, start: Callable[..., Running]
-) -> None:
-    running = start()
+async def test_an_old_copy_of_the_database_is_refused_and_the_newest_is_not(fleet: Fleet) -> None:
+    running = fleet.start()
     running.signal(15)
     shutil.copytree(running.db.parent, fleet.folder / "old")
-    running = await sent_ones(fleet, start)
+    running = await sent_ones(fleet)
     running.kill()
-    other = start(name="old", ready=False)
+    other = fleet.running(name="old")
     assert other.wait() == 2
     assert "is older than what was sent since" in other.err[-1]
-    start()
+    fleet.start()
     assert len(fleet.sent()) == 6
 
 
 @pytest.mark.parametrize(("at", "expected"), [("committed", {"c7-7", "c8-8"}), ("latest", {"c8-8"})])
 async def test_with_a_lost_database_it_goes_on_behind_what_was_taken_over_and_knows_who_opted_out(
-    fleet: Fleet, start: Callable[..., Running], at: str, expected: set[str]
+    fleet: Fleet, at: str, expected: set[str]
 ) -> None:
     await fleet.come(await fleet.event("customer.unsubscribed", "c9"), "c9")
-    running = await sent_ones(fleet, start)
+    running = await sent_ones(fleet)
     running.kill()
     await fleet.commands(send(7, "c7"))
-    other = start("--go-on-at", at, name="b", lease_s=1.5)
+    other = fleet.start("--go-on-at", at, name="b", lease_s=1.5)
     await fleet.commands(send(8, "c8"), send(9, "c9"))
     await until(lambda: len(fleet.sent()) == 6 + len(expected))
     assert {each["command"] for each in fleet.sent()[6:]} == expected
     await until(lambda: ("suppressed", "unsubscribed") in query(other.db, "SELECT state, reason FROM outbox"))
     other.kill()
-    other = start(name="b")  # from now on it is the one that was used last
+    other = fleet.start(name="b")  # from now on it is the one that was used last
     await fleet.commands(send(10, "c10"))
     await until(lambda: len(fleet.sent()) == 7 + len(expected))
 
 
-async def test_whoever_goes_on_with_another_database_shuts_the_first_dispatcher_out(
-    fleet: Fleet, start: Callable[..., Running]
-) -> None:
-    first = await sent_ones(fleet, start)
-    second = start("--go-on-at", "committed", name="b", lease_s=3)
+async def test_whoever_goes_on_with_another_database_shuts_the_first_dispatcher_out(fleet: Fleet) -> None:
+    first = await sent_ones(fleet)
+    second = fleet.start("--go-on-at", "committed", name="b", lease_s=3)
     began = time.monotonic()
     assert await asyncio.to_thread(first.wait) == 2
     assert "another dispatcher of" in first.err[-1]
@@ -202,34 +171,32 @@ async def test_missing_topics_are_told(kafka: str, prefix: str, tmp_path: Path) 
     assert f"{prefix}decisions has 3" in running.err[-1]
 
 
-async def test_a_topic_that_was_made_anew_is_told(start: Callable[..., Running]) -> None:
-    running = start()
+async def test_a_topic_that_was_made_anew_is_told(fleet: Fleet) -> None:
+    running = fleet.start()
     running.signal(15)
     with closing(sqlite3.connect(running.db)) as connection, connection:
         connection.execute("UPDATE readings SET offset = 9 WHERE part = 0 AND topic LIKE '%decisions'")
-    running = start(ready=False)
+    running = fleet.running()
     assert running.wait() == 2
     assert "decisions ends at 0 in partition 0, and was read to 9" in running.err[-1]
 
 
-async def test_a_second_dispatcher_on_the_same_file_is_refused_and_disturbs_nothing(
-    fleet: Fleet, start: Callable[..., Running]
-) -> None:
-    first = start()
-    second = start(ready=False)
+async def test_a_second_dispatcher_on_the_same_file_is_refused_and_disturbs_nothing(fleet: Fleet) -> None:
+    first = fleet.start()
+    second = fleet.running()
     assert second.wait() == 2
     assert f"is in use by another `triggers dispatcher` (process {first.pid})" in second.err[-1]
     await fleet.commands(send(1))
     await until(lambda: len(fleet.sent()) == 1)
 
 
-async def test_a_database_of_a_service_on_one_machine_is_refused(fleet: Fleet, start: Callable[..., Running]) -> None:
+async def test_a_database_of_a_service_on_one_machine_is_refused(fleet: Fleet) -> None:
     first = Running(fleet.folder, "--delivery", str(fleet.delivery), rules=fleet.rules)
     body = {"id": "e1", "type": "favorite.added", "customer": "c1", "at": now(), "product_id": "p1"}
     assert (await asyncio.to_thread(first.post, json.dumps(body).encode()))[0] == 200
     first.signal(15)
     (fleet.folder / "b").mkdir()
     shutil.copy(first.db, fleet.folder / "b" / "t.db")
-    running = start(name="b", ready=False)
+    running = fleet.running(name="b")
     assert running.wait() == 2
     assert "belongs to a `triggers run`" in running.err[-1]

@@ -8,9 +8,8 @@ import random
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pytest
 from aiokafka import AIOKafkaProducer
 from kafka_broker import Write
 from played_workers import RULE, Fleet, now, send, until
@@ -20,7 +19,6 @@ from triggers.drivers.kafka.records import COMMANDS, DECISIONS, EVENTS, Cancel, 
 from triggers.drivers.kafka.rule_notes import Switched, keep_files
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from running import Running
@@ -28,44 +26,18 @@ if TYPE_CHECKING:
     from triggers.core.decisions import Send
 
 
-@pytest.fixture
-async def fleet(kafka: str, prefix: str, tmp_path: Path) -> Fleet:
-    made = Fleet(kafka, prefix, tmp_path)
-    await made.topics()
-    return made
-
-
-@pytest.fixture
-async def start(fleet: Fleet) -> AsyncIterator[Callable[..., Running]]:
-    """Start dispatchers, each once it listens; what still runs at the end is killed."""
-    started: list[Running] = []
-
-    def begin(*options: str, ready: bool = True, **settings: Any) -> Running:
-        started.append(fleet.running(*options, **settings))
-        if ready:
-            started[-1].address()
-        return started[-1]
-
-    yield begin
-    for each in started:
-        if each.alive:
-            each.kill()
-
-
 def states(running: Running) -> dict[str, int]:
     return dict(query(running.db, "SELECT state, count(*) FROM outbox GROUP BY state"))
 
 
-async def test_commands_given_twice_and_a_kill_in_between_leave_once(
-    fleet: Fleet, start: Callable[..., Running]
-) -> None:
+async def test_commands_given_twice_and_a_kill_in_between_leave_once(fleet: Fleet) -> None:
     sends = [send(number, f"c{number}") for number in range(40)]
-    running = start()
+    running = fleet.start()
     await fleet.commands(*sends[:20])
     await until(lambda: len(fleet.sent()) == 20)
     running.kill()
     await fleet.commands(*sends)
-    running = start()
+    running = fleet.start()
     await until(lambda: len(fleet.sent()) == 40)
     await fleet.commands(*sends)
     await fleet.commands(last := send(99, "c99"))
@@ -76,10 +48,8 @@ async def test_commands_given_twice_and_a_kill_in_between_leave_once(
     assert states(running) == {"accepted": 41}
 
 
-async def test_a_message_waits_while_the_engine_has_not_come_to_its_customers_last_event(
-    fleet: Fleet, start: Callable[..., Running]
-) -> None:
-    running = start()
+async def test_a_message_waits_while_the_engine_has_not_come_to_its_customers_last_event(fleet: Fleet) -> None:
+    running = fleet.start()
     await fleet.event("favorite.added", product_id="p1")
     last = await fleet.event("favorite.added", product_id="p2")
     await fleet.come(last - 1)
@@ -93,10 +63,8 @@ async def test_a_message_waits_while_the_engine_has_not_come_to_its_customers_la
     await until(lambda: len(fleet.sent()) == 2)
 
 
-async def test_a_cancel_takes_back_what_is_queued_and_leaves_alone_what_has_left(
-    fleet: Fleet, start: Callable[..., Running]
-) -> None:
-    running = start()
+async def test_a_cancel_takes_back_what_is_queued_and_leaves_alone_what_has_left(fleet: Fleet) -> None:
+    running = fleet.start()
     left, kept = send(1, "c2"), send(2)
     await fleet.commands(left)
     await until(lambda: len(fleet.sent()) == 1)
@@ -116,9 +84,9 @@ async def test_a_cancel_takes_back_what_is_queued_and_leaves_alone_what_has_left
 
 
 async def test_no_message_leaves_between_the_word_that_its_customers_event_is_decided_on_and_the_cancel(
-    fleet: Fleet, start: Callable[..., Running]
+    fleet: Fleet,
 ) -> None:
-    running = start()
+    running = fleet.start()
     command = send(1)
     at = await fleet.event("favorite.added", product_id="p1")
     await fleet.commands(command)
@@ -139,12 +107,10 @@ async def test_no_message_leaves_between_the_word_that_its_customers_event_is_de
     assert fleet.sent() == []
 
 
-async def test_who_unsubscribes_gets_nothing_commercial_that_was_queued_before(
-    fleet: Fleet, start: Callable[..., Running]
-) -> None:
+async def test_who_unsubscribes_gets_nothing_commercial_that_was_queued_before(fleet: Fleet) -> None:
     await fleet.event("favorite.added", product_id="p1")
     await fleet.commands(send(1), send(2, klass="notice"))
-    running = start()
+    running = fleet.start()
     await until(lambda: states(running) == {"queued": 2})
     await fleet.come(await fleet.event("customer.unsubscribed"))
     await until(lambda: states(running) == {"accepted": 1, "suppressed": 1})
@@ -153,7 +119,7 @@ async def test_who_unsubscribes_gets_nothing_commercial_that_was_queued_before(
     assert 'triggers_not_sent_total{reason="unsubscribed",rule="wish"} 1.0' in numbers
 
 
-async def test_what_is_no_record_of_ours_stops_nothing(fleet: Fleet, start: Callable[..., Running]) -> None:
+async def test_what_is_no_record_of_ours_stops_nothing(fleet: Fleet) -> None:
     part = fleet.part("c1")
     junk = [Write(value, key, partition=part) for value in (b"{", None, b"", b"\xff") for key in (b"c1", b"c2")]
     await fleet.write(EVENTS, *junk, Write(b"{", None, partition=part))
@@ -163,7 +129,7 @@ async def test_what_is_no_record_of_ours_stops_nothing(fleet: Fleet, start: Call
     await fleet.write(DECISIONS, *junk)
     last = await fleet.event("favorite.added", product_id="p1")
     await fleet.commands(send(1))
-    running = start()
+    running = fleet.start()
     await fleet.come(last)
     await until(lambda: len(fleet.sent()) == 1)
     assert query(running.db, "SELECT id, part, offset FROM events") == [("e1", part, last)]
@@ -174,18 +140,18 @@ async def test_what_is_no_record_of_ours_stops_nothing(fleet: Fleet, start: Call
     }
 
 
-async def test_kills_at_any_moment_lose_nothing_and_double_nothing(fleet: Fleet, start: Callable[..., Running]) -> None:
+async def test_kills_at_any_moment_lose_nothing_and_double_nothing(fleet: Fleet) -> None:
     chance = random.Random(7)  # noqa: S311  chance that a seed repeats
     sends = [send(number, f"c{number}") for number in range(600)]
     for begin in range(0, 600, 100):
-        running = start()
+        running = fleet.start()
         writing = asyncio.create_task(fleet.commands(*sends[begin : begin + 100], *sends[begin : begin + 10]))
         told = [decided(each) for each in sends[begin : begin + 100]]
         telling = asyncio.create_task(fleet.decided(*told))
         await asyncio.sleep(chance.random() * 0.8)
         running.kill()
         await asyncio.gather(writing, telling)
-    running = start()
+    running = fleet.start()
     await until(lambda: sum(states(running).values()) == 600 and "queued" not in states(running))
     await until(lambda: "sending" not in states(running))
     found = states(running)
@@ -204,8 +170,8 @@ def decided(send: Send) -> Decided:
     return Decided("ended", send.customer, send.rule, send.identity, None, *times, None, "sent", "", "r1")
 
 
-async def test_why_tells_a_customers_story_from_its_database(fleet: Fleet, start: Callable[..., Running]) -> None:
-    running = start()
+async def test_why_tells_a_customers_story_from_its_database(fleet: Fleet) -> None:
+    running = fleet.start()
     last = await fleet.event("favorite.added", product_id="p1")
     command = send(1, identity="p1")
     told = ("wish", "p1", None, command.anchor, command.due, command.at)
@@ -254,8 +220,8 @@ async def test_in_virtual_time_nothing_is_too_late_and_events_have_the_logs_time
         running.kill()
 
 
-async def test_it_goes_by_the_rules_that_the_workers_have_in_use(fleet: Fleet, start: Callable[..., Running]) -> None:
-    running = start(reload_s=0.2)
+async def test_it_goes_by_the_rules_that_the_workers_have_in_use(fleet: Fleet) -> None:
+    running = fleet.start(reload_s=0.2)
     before = json.loads(running.get("/healthz")[1])["rules"]
     files = {path.name: path.read_bytes() for path in fleet.rules.iterdir()}
     files["wish.yaml"] = files["wish.yaml"].replace(b"status: live", b"status: paused")
@@ -266,5 +232,5 @@ async def test_it_goes_by_the_rules_that_the_workers_have_in_use(fleet: Fleet, s
     await until(lambda: ("paused",) in query(running.db, "SELECT reason FROM outbox"))
     assert (fleet.rules / "wish.yaml").read_text() == RULE  # its own folder is as it was
     running.kill()
-    running = start()
+    running = fleet.start()
     assert json.loads(running.get("/healthz")[1])["rules"] != before

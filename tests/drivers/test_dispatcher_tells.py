@@ -38,13 +38,6 @@ def free_port() -> int:
 
 
 @pytest.fixture
-async def fleet(kafka: str, prefix: str, tmp_path: Path) -> Fleet:
-    made = Fleet(kafka, prefix, tmp_path)
-    await made.topics()
-    return made
-
-
-@pytest.fixture
 async def stub() -> AsyncIterator[StubGateway]:
     async with StubGateway() as stub:
         yield stub
@@ -57,52 +50,46 @@ async def test_receipts_and_replies_become_events_and_an_opt_out_holds_before_th
     settings = stub_settings(stub.url, secret=SECRET, rate=1_000)
     fleet.deliver({"main": settings}, public_url=f"http://127.0.0.1:{port}")
     running = fleet.running("--port", str(port))
-    try:
-        address = await asyncio.to_thread(running.address)
-        replies = call_url(address, "main", SECRET, REPLIES)
-        known = await fleet.event("customer.updated", phone=PHONE)
-        await fleet.come(known)
-        await fleet.commands(send(1))
-        await until(lambda: query(running.db, "SELECT state FROM outbox") == [("delivered",)])
-        assert await stub.reply(replies, PHONE, "STOP", "r1") == 200
-        await fleet.commands(send(2))
-        await until(lambda: len(query(running.db, "SELECT 1 FROM outbox WHERE state = 'suppressed'")) == 1)
-        events: list[dict[str, Any]] = []
-        async with asyncio.timeout(20):
-            while len(events) < 2:
-                events = await fleet.message_events()
-        told = [(each["type"], each["customer"], each["source"]) for each in events]
-        assert told == [
-            ("message.delivered", "c1", "triggers.dispatch"),
-            ("customer.unsubscribed", "c1", "triggers.dispatch"),
-        ]
-        assert events[0]["id"] == "delivered:c1-1"
-        assert events[0]["rule_id"] == "wish"
-        await until(lambda: query(running.db, "SELECT count(*) FROM message_events") == [(0,)])
-        # The workers take them into the log, from where they come back.
-        for each in events:
-            await fleet.record(json.dumps(each).encode(), "c1")
-        count = "SELECT count(*) FROM events WHERE source = 'triggers.dispatch'"
-        await until(lambda: query(running.db, count) == [(2,)])
-        assert query(running.db, "SELECT count(DISTINCT customer) FROM opt_outs WHERE rule = 'wish'") == [(1,)]
-        assert [(each.command, each.phone) for each in stub.truth] == [("c1-1", PHONE)]
-    finally:
-        running.kill()
+    address = await asyncio.to_thread(running.address)
+    replies = call_url(address, "main", SECRET, REPLIES)
+    known = await fleet.event("customer.updated", phone=PHONE)
+    await fleet.come(known)
+    await fleet.commands(send(1))
+    await until(lambda: query(running.db, "SELECT state FROM outbox") == [("delivered",)])
+    assert await stub.reply(replies, PHONE, "STOP", "r1") == 200
+    await fleet.commands(send(2))
+    await until(lambda: len(query(running.db, "SELECT 1 FROM outbox WHERE state = 'suppressed'")) == 1)
+    events: list[dict[str, Any]] = []
+    async with asyncio.timeout(20):
+        while len(events) < 2:
+            events = await fleet.message_events()
+    told = [(each["type"], each["customer"], each["source"]) for each in events]
+    assert told == [
+        ("message.delivered", "c1", "triggers.dispatch"),
+        ("customer.unsubscribed", "c1", "triggers.dispatch"),
+    ]
+    assert events[0]["id"] == "delivered:c1-1"
+    assert events[0]["rule_id"] == "wish"
+    await until(lambda: query(running.db, "SELECT count(*) FROM message_events") == [(0,)])
+    # The workers take them into the log, from where they come back.
+    for each in events:
+        await fleet.record(json.dumps(each).encode(), "c1")
+    count = "SELECT count(*) FROM events WHERE source = 'triggers.dispatch'"
+    await until(lambda: query(running.db, count) == [(2,)])
+    assert query(running.db, "SELECT count(DISTINCT customer) FROM opt_outs WHERE rule = 'wish'") == [(1,)]
+    assert [(each.command, each.phone) for each in stub.truth] == [("c1-1", PHONE)]
 
 
 async def test_a_code_posted_to_the_dispatcher_leaves_though_the_log_is_silent(fleet: Fleet) -> None:
     running = fleet.running(fresh_s=0.01)
-    try:
-        body = json.dumps({"class": "verification", "to": PHONE, "text": "Your code is 1234"}).encode()
-        answer = await asyncio.to_thread(lambda: running.ask("POST", "/v1/messages", body, Idempotency_Key="k1"))
-        assert answer[0] == 202
-        await until(lambda: query(running.db, "SELECT state FROM outbox") == [("accepted",)])
-        assert len(fleet.sent()) == 1
-        shown = await asyncio.to_thread(running.get, f"/v1/messages/{json.loads(answer[1])['id']}")
-        assert json.loads(shown[1])["state"] == "accepted"
-        assert (await asyncio.to_thread(running.ask, "POST", "/v1/events", b"{}"))[0] == 404
-    finally:
-        running.kill()
+    body = json.dumps({"class": "verification", "to": PHONE, "text": "Your code is 1234"}).encode()
+    answer = await asyncio.to_thread(lambda: running.ask("POST", "/v1/messages", body, Idempotency_Key="k1"))
+    assert answer[0] == 202
+    await until(lambda: query(running.db, "SELECT state FROM outbox") == [("accepted",)])
+    assert len(fleet.sent()) == 1
+    shown = await asyncio.to_thread(running.get, f"/v1/messages/{json.loads(answer[1])['id']}")
+    assert json.loads(shown[1])["state"] == "accepted"
+    assert (await asyncio.to_thread(running.ask, "POST", "/v1/events", b"{}"))[0] == 404
 
 
 def heard(number: int, customer: str = "c1") -> Arrival:

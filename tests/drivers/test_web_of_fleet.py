@@ -6,9 +6,9 @@ import asyncio
 import json
 import signal
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from kafka_broker import Cluster, needed, read_all, unique_prefix
 from played_workers import Fleet, send, until
 from running import Running, query
@@ -17,7 +17,6 @@ from stub_gateway import Fault, StubGateway, stub_settings
 from triggers.drivers.kafka.records import DEAD_LETTERS, EVENTS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 TOKEN = "a-token-of-the-shop"  # noqa: S105  made up
@@ -25,31 +24,6 @@ TOKEN = "a-token-of-the-shop"  # noqa: S105  made up
 
 def event(name: str, customer: str = "c1", **changes: Any) -> dict[str, Any]:
     return {"id": name, "type": "store.visited", "customer": customer, "at": "2026-01-02T03:04:05Z"} | changes
-
-
-@pytest.fixture
-async def fleet(kafka: str, prefix: str, tmp_path: Path) -> Fleet:
-    made = Fleet(kafka, prefix, tmp_path)
-    await made.topics()
-    return made
-
-
-@pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Callable[..., Running]]:
-    """Start processes; what still runs at the end is killed."""
-    started: list[Running] = []
-
-    def begin(fleet: Fleet, **settings: Any) -> Running:
-        given = {f"kafka_{key}": value for key, value in settings.items()}
-        where = {"kafka_bootstrap": fleet.settings.bootstrap, "kafka_app": fleet.settings.app}
-        running = Running(tmp_path, service="web", **(where | {"kafka_prefix": fleet.settings.prefix} | given))
-        started.append(running)
-        return running
-
-    yield begin
-    for each in started:
-        if each.alive:
-            each.kill()
 
 
 async def ready(running: Running) -> None:
@@ -69,8 +43,8 @@ async def values(fleet: Fleet, topic: str) -> list[tuple[bytes | None, bytes | N
     return [(record.key, record.value) for record in records]
 
 
-async def test_what_is_accepted_is_in_the_log_under_its_customer(fleet: Fleet, start: Callable[..., Running]) -> None:
-    running = start(fleet)
+async def test_what_is_accepted_is_in_the_log_under_its_customer(fleet: Fleet) -> None:
+    running = fleet.process("web")
     await ready(running)
     events = [event(f"e{number}", f"客户{number % 3}") for number in range(20)]
     envelope = {"specversion": "1.0", "source": "shop", "subject": "c9", "time": "2026-01-02T03:04:05Z"}
@@ -92,10 +66,8 @@ async def test_what_is_accepted_is_in_the_log_under_its_customer(fleet: Fleet, s
     assert await asyncio.to_thread(running.signal, signal.SIGTERM) == 0
 
 
-async def test_what_is_no_event_is_told_and_kept_among_the_dead_letters(
-    fleet: Fleet, start: Callable[..., Running]
-) -> None:
-    running = start(fleet)
+async def test_what_is_no_event_is_told_and_kept_among_the_dead_letters(fleet: Fleet) -> None:
+    running = fleet.process("web")
     await ready(running)
     status, answer = await post(running, event("good"), event("bad", type="no.such"), {"x": 1})
     assert status == 200
@@ -116,8 +88,8 @@ async def test_what_is_no_event_is_told_and_kept_among_the_dead_letters(
     assert [json.loads(value or b"")["id"] for _, value in await values(fleet, EVENTS)] == ["good"]
 
 
-async def test_without_its_token_nothing_is_taken(fleet: Fleet, start: Callable[..., Running]) -> None:
-    running = start(fleet, api_token=TOKEN)
+async def test_without_its_token_nothing_is_taken(fleet: Fleet) -> None:
+    running = fleet.process("web", api_token=TOKEN)
     await ready(running)
     body = json.dumps(event("e1")).encode()
     assert (await asyncio.to_thread(running.ask, "POST", "/v1/events", body))[0] == 401
@@ -127,35 +99,29 @@ async def test_without_its_token_nothing_is_taken(fleet: Fleet, start: Callable[
     assert (await asyncio.to_thread(running.ask, "POST", "/v1/messages", body))[0] == 404
 
 
-async def test_an_opt_out_is_answered_once_the_dispatcher_heeds_it(fleet: Fleet, start: Callable[..., Running]) -> None:
-    web = start(fleet, fresh_s=60)
+async def test_an_opt_out_is_answered_once_the_dispatcher_heeds_it(fleet: Fleet) -> None:
+    web = fleet.process("web", fresh_s=60)
     await ready(web)
     out = event("out", type="customer.unsubscribed")
     status, _ = await asyncio.wait_for(post(web, out | {"id": "none"}), 10)  # there is no dispatcher
     assert status == 200
     dispatcher = fleet.running()
-    try:
-        await asyncio.to_thread(dispatcher.address)
-        await fleet.tick()
-        began = time.monotonic()
-        status, answer = await post(web, out)
-        assert (status, answer["accepted"]) == (200, 1)
-        assert time.monotonic() - began < 10
-        await fleet.come(9)
-        await fleet.commands(send(1), send(2, "c2"))
-        await until(lambda: len(fleet.sent()) == 1)
-        assert [each["command"] for each in fleet.sent()] == ["c2-2"]
-    finally:
-        dispatcher.kill()
+    await asyncio.to_thread(dispatcher.address)
+    await fleet.tick()
+    began = time.monotonic()
+    status, answer = await post(web, out)
+    assert (status, answer["accepted"]) == (200, 1)
+    assert time.monotonic() - began < 10
+    await fleet.come(9)
+    await fleet.commands(send(1), send(2, "c2"))
+    await until(lambda: len(fleet.sent()) == 1)
+    assert [each["command"] for each in fleet.sent()] == ["c2-2"]
 
 
-async def test_while_kafka_is_away_nothing_is_accepted_and_senders_are_told_to_come_back(
-    tmp_path: Path, start: Callable[..., Running]
-) -> None:
-    with Cluster(needed(), tmp_path) as broker:
-        fleet = Fleet(broker.bootstrap, unique_prefix(), tmp_path)
+async def test_while_kafka_is_away_nothing_is_accepted_and_senders_are_told_to_come_back(tmp_path: Path) -> None:
+    with Cluster(needed(), tmp_path) as broker, closing(Fleet(broker.bootstrap, unique_prefix(), tmp_path)) as fleet:
         await fleet.topics()
-        running = start(fleet)
+        running = fleet.process("web")
         await ready(running)
         assert (await post(running, event("before")))[0] == 200
         broker.kill(0)
@@ -173,13 +139,11 @@ async def test_while_kafka_is_away_nothing_is_accepted_and_senders_are_told_to_c
         assert await asyncio.to_thread(running.signal, signal.SIGTERM) == 0
 
 
-async def test_an_opt_out_is_not_answered_while_a_message_is_still_leaving(
-    fleet: Fleet, start: Callable[..., Running]
-) -> None:
+async def test_an_opt_out_is_not_answered_while_a_message_is_still_leaving(fleet: Fleet) -> None:
     async with StubGateway(slow_s=3) as stub:
         stub.script([Fault.SLOW])
         fleet.deliver({"main": stub_settings(stub.url, rate=1_000, timeout_s=10)})
-        web, dispatcher = start(fleet, fresh_s=60), fleet.running()
+        web, dispatcher = fleet.process("web", fresh_s=60), fleet.running()
         try:
             await ready(web)
             await fleet.tick()
