@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from fleets import lines
+from scenes import book as core_book
+from scenes import rule, shop
 from test_kafka_partition import AFTER_THE_END, Fleet, bodies, replayed
 
 from triggers.core.customer import Customer, Sent, Wait
 from triggers.core.events import Event
 from triggers.core.intake import decode_many, stamp
 from triggers.core.rulebook import Rulebook
-from triggers.core.times import MINUTE, NEVER
-from triggers.drivers.kafka.foresight import next_try, soonest
+from triggers.core.times import DAY, HOUR, MINUTE, NEVER
+from triggers.drivers.kafka.foresight import after_message, next_try, soonest
 from triggers.drivers.kafka.limits import Owner
+from triggers.drivers.kafka.records import TICK
 from triggers.language import load
 
 if TYPE_CHECKING:
@@ -199,3 +203,70 @@ def test_only_waits_of_rules_that_share_something_ask_next(book: Rulebook) -> No
     assert next_try(book, customer, asking) == other.wake
     other.wake = NEVER
     assert next_try(book, customer, asking) == START + MINUTE  # the first slot
+
+
+SECOND = {"id": "second", "when": {"event": "message.sent", "again": "each"}, "wait": "1h", "limits": {"total": 99}}
+
+
+def test_a_message_leads_to_a_question_once_the_wait_that_it_begins_is_over() -> None:
+    made = core_book(rule(**SECOND), settle=300)
+    assert after_message(made, Customer(id="c1"), START) == START + HOUR + 300
+    assert soonest(made, Customer(id="c1"), [event("store.visited", START, START + 50)]) == START + 50 + HOUR + 300
+    assert after_message(core_book(rule(**SECOND | {"wait": "0s"})), Customer(id="c1"), START) == START
+
+
+def test_a_message_that_no_sharing_rule_answers_leads_to_no_question() -> None:
+    made = core_book(rule(**SECOND | {"limits": {}}), rule("r", limits={"total": 9}, unless=[{"event": "order.paid"}]))
+    assert made.chains
+    assert after_message(made, Customer(id="c1", waits={"r": wait("r")}), START) == NEVER
+
+
+def test_a_message_that_may_cancel_the_first_of_several_matches_may_bring_a_question_at_once() -> None:
+    made = core_book(rule("r", limits={"total": 9}, unless=[{"event": "message.sent", "match": "customer"}]))
+    created = event("order.created", START, START)
+    assert after_message(made, Customer(id="c1", waits={"r": wait("r")}), START) == NEVER
+    assert after_message(made, Customer(id="c1", waits={"r": wait("r", later=[created])}), START) == START
+    assert after_message(made, Customer(id="c1"), START, [created]) == START
+    assert soonest(made, Customer(id="c1"), [created]) == START
+
+
+def test_a_message_that_may_be_an_answer_to_a_wave_is_told_at_once() -> None:
+    waves = {
+        "list": [{"id": "w1", "at": "2026-11-18 11:11"}],
+        "min_size": 1,
+        "responded": ["message.sent"],
+        "within": "1d",
+    }
+    made = core_book(rule("w", waves=waves))
+    sent = Sent("w", "marketing", START - 1_000, START - 1_000, wave="w1")
+    assert after_message(made, Customer(id="c1", sends=[sent]), START) == START
+    assert after_message(made, Customer(id="c1"), START) == NEVER
+
+
+def test_a_wait_of_days_is_as_short_as_the_clocks_can_make_it() -> None:
+    in_shop = shop(timezone="America/New_York")
+    made = core_book(rule(in_shop=in_shop, **SECOND | {"wait": "1d 1h"}), in_shop=in_shop)
+    assert after_message(made, Customer(id="c1"), START) == START + DAY
+    assert after_message(core_book(rule(**SECOND | {"wait": "1 month"})), Customer(id="c1"), START) == START + 28 * DAY
+
+
+def test_a_backlog_of_questions_is_answered_at_once_also_where_rules_answer_to_messages() -> None:
+    first = rule("r", wait="1h", send={"text": "x", "window": ["00:00-24:00"]}, limits={"total": 150})
+    fleet = Fleet(core_book(first, rule(**SECOND), revision="v1"), 2, seed=1)
+    body = {"type": "order.created", "order_id": "o", "amount": 1, "at": START}
+    customers = [f"c{number}" for number in range(200)]
+    fleet.write([(json.dumps(body | {"id": c, "customer": c}).encode(), c, START) for c in customers], tick_at=START)
+    for number in range(2):
+        fleet.append(number, START + 3 * HOUR, None, TICK)
+    answered: list[int] = []
+    take = fleet.owner.take
+
+    def counted(questions: Any) -> Any:
+        found = take(questions)
+        answered.append(len(found[0]))
+        return found
+
+    fleet.owner.take = counted  # type: ignore[method-assign]  # how many at a time shows nowhere else
+    fleet.run()
+    assert max(answered) >= 100
+    assert Counter(send.rule for send in fleet.sends) == {"r": 150, "second": 99}

@@ -21,8 +21,8 @@ class Armer:
     """A when-rule, as an event of its trigger's type meets it.
 
     ``prefix`` is what the keys of its waits begin with; ``wait_ms`` and ``expires_ms`` are None where they depend on the
-    calendar; ``kill_types`` are the event types that cancel it. ``plain`` says that every event of the type matches, and
-    that a wait is named by its identity alone.
+    calendar, and no wait is shorter than ``least_ms``; ``kill_types`` are the event types that cancel it. ``plain`` says
+    that every event of the type matches, and that a wait is named by its identity alone.
     """
 
     __slots__ = (
@@ -31,6 +31,7 @@ class Armer:
         "expires_ms",
         "id",
         "kill_types",
+        "least_ms",
         "per",
         "plain",
         "predicate",
@@ -58,6 +59,7 @@ class Armer:
         self.expires = rule.sending.expires or EXPIRES
         exact = shop.zone.fixed
         self.wait_ms = exact_ms(rule.wait) if exact else None
+        self.least_ms = shop.zone.at_least(rule.wait)
         self.expires_ms = exact_ms(self.expires) if exact else None
 
 

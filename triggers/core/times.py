@@ -26,6 +26,7 @@ _DAYS_TO_EPOCH = 719_468  # from 0000-03-01 to 1970-01-01
 _DAYS_IN_ERA = 146_097  # 400 years
 _MONTHS = 12
 _FEBRUARY = 2
+SHORTEST_MONTH = 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,11 @@ class Zone:
         if self.fixed:
             return at + sign * (span.days * DAY + span.ms)
         return self.instant(self.wall(at) + sign * span.days * DAY) + sign * span.ms
+
+    def at_least(self, span: Duration) -> int:
+        """Bound a span from below, in milliseconds: no month is shorter than 28 days, and clocks go forward at times."""
+        calendar = (span.months * SHORTEST_MONTH + span.days) * DAY
+        return max(0, calendar - max(self.offsets) + min(self.offsets)) + span.ms
 
     def midnight(self, at: int, days: int = 0) -> int:
         """Find the start of the local day of an instant, or of a day that many days later."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from triggers.core.events import MessageSent
 from triggers.core.times import NEVER
 
 if TYPE_CHECKING:
@@ -31,22 +32,38 @@ def next_try(book: Rulebook, customer: Customer, asking: Wait) -> int:
     return first
 
 
+def after_message(book: Rulebook, customer: Customer, at: int, arming: Iterable[AnyEvent] = ()) -> int:
+    """Tell when a message that leaves at ``at`` or later may lead to a question or an answer at the earliest, epoch ms.
+
+    Rules hear of it at once (S2): one that it arms asks once its wait is over; it may cancel the first of several matches,
+    or answer a wave. ``arming`` are events that the customer is still to meet. NEVER where no rule heeds messages.
+    """
+    plan = book.plans[MessageSent]
+    if _answers(plan, customer) or _revives(book, plan, customer, arming):
+        return at
+    waits = (armer.least_ms for armer in plan.armers if armer.id in book.sharing)
+    return min((at + wait + book.settle for wait in waits), default=NEVER)
+
+
 def soonest(book: Rulebook, customer: Customer, held: Iterable[AnyEvent], before: Iterable[AnyEvent] = ()) -> int:
     """Tell when events that are held may make a customer ask or tell something at the earliest, epoch ms; or NEVER.
 
     An event that arms does so only once its wait is over; one that cancels can let a later match of the same wait go on
-    at once; one that answers a wave is told at once. ``before`` are the events held in front of these.
+    at once; one that answers a wave is told at once; any may make a message leave. ``before`` are the events held in
+    front of these.
     """
     first, arming = NEVER, list(before)
     for event in held:
         plan = book.plans[event.__class__]
         now: int = event.received_at  # type: ignore[assignment]  # stamped when it was read
-        if now < first and (book.chains or _answers(plan, customer) or _revives(book, plan, customer, arming)):
+        if now < first and (_answers(plan, customer) or _revives(book, plan, customer, arming)):
             first = now
         for armer in plan.armers:
             if armer.id in book.sharing:
                 first = min(first, max(now, _due(book, armer, event.at) + book.settle))
         arming.append(event)
+        if now < first:
+            first = min(first, after_message(book, customer, now, arming))
     return first
 
 
@@ -62,7 +79,7 @@ def _answers(plan: Plan, customer: Customer) -> bool:
     )
 
 
-def _revives(book: Rulebook, plan: Plan, customer: Customer, arming: list[AnyEvent]) -> bool:
+def _revives(book: Rulebook, plan: Plan, customer: Customer, arming: Iterable[AnyEvent]) -> bool:
     """Tell whether an event may cancel the first of several matches of a wait, so that the next one counts."""
     rules = {each.rule.id for each in plan.cancellers if each.rule.id in book.sharing}
     return bool(rules) and (

@@ -9,7 +9,7 @@ import msgspec
 
 from triggers.core.decisions import Ask, Ended, LateCancel, Postponed, Released, Responded, Send
 from triggers.core.times import NEVER
-from triggers.drivers.kafka.foresight import next_try
+from triggers.drivers.kafka.foresight import after_message, next_try
 from triggers.drivers.kafka.records import (
     Asked,
     Cancel,
@@ -105,9 +105,8 @@ class Turn:
 def _asked(partition: int, book: Rulebook, customer: Customer, ask: Ask) -> Asked:
     """Say what a customer asks, and when the next question can come at the earliest, whatever the answer.
 
-    A message that leaves may begin a wait at once where rules answer to messages; else the next question is that of
-    another wait, of the same one held back, or of a slot.
+    It is that of another wait, of the same one held back, of a slot, or what a message that leaves meanwhile leads to.
     """
-    following = ask.at if book.chains else min(ask.again, next_try(book, customer, ask.wait))
+    following = min(ask.again, next_try(book, customer, ask.wait), after_message(book, customer, ask.at))
     slim = msgspec.structs.replace(ask.wait, trigger=None, later=None)
     return Asked(partition, msgspec.structs.replace(ask, wait=slim), min(following, NEVER))
