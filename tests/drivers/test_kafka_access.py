@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
+import signal
+import subprocess
+import sys
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from kafka_broker import Cluster, free_ports, needed
 from kafka_guard import KEY_PASSWORD, PASSWORD, USER, Guard
+from played_workers import PHONE, Fleet, now, until
+from running import Running
 
 from triggers.drivers.kafka.connection import administering, reading, writing
 from triggers.drivers.kafka.settings import KafkaSettings
@@ -16,6 +23,7 @@ from triggers.errors import AccessRefused, ServiceUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 class Guarded(NamedTuple):
@@ -27,7 +35,7 @@ class Guarded(NamedTuple):
     def settings(self, way: str, **more: object) -> KafkaSettings:
         """Make the settings of somebody who is let in; ``more`` changes some, and None takes them away."""
         guard = self.guard
-        tls = {"security_protocol": "SSL", "ssl_cafile": guard.file("authority.pem")}
+        tls: dict[str, Any] = {"security_protocol": "SSL", "ssl_cafile": guard.file("authority.pem")}
         user = {"sasl_username": USER, "sasl_password": PASSWORD}
         ours = {
             name: guard.file(file) for name, file in (("ssl_certfile", "client.pem"), ("ssl_keyfile", "client.key"))
@@ -146,3 +154,96 @@ async def test_one_who_refuses_is_told_of_rather_than_one_who_is_away(
     both = f"127.0.0.1:1,{guarded.guard.safe}"
     error = await refused(guarded.settings("safe", bootstrap=both, sasl_password="not-the-word"), caplog)  # noqa: S106  made up
     assert f"Kafka at {guarded.guard.safe} refuses the user" in str(error)
+
+
+# A whole fleet
+
+
+@pytest.fixture
+def fleet(guarded: Guarded, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
+    """A fleet that is known to the broker, by what stands in the environment."""
+    told = {
+        "SECURITY_PROTOCOL": "SASL_SSL",
+        "SASL_MECHANISM": "SCRAM-SHA-512",
+        "SASL_USERNAME": USER,
+        "SASL_PASSWORD_FILE": str(guarded.guard.file("password")),
+        "SSL_CAFILE": str(guarded.guard.file("authority.pem")),
+        "BOOTSTRAP": guarded.guard.safe,
+        "PREFIX": prefix,
+        "APP": prefix.rstrip("."),
+        "PARTITIONS": "2",
+        "SOURCES": "",
+        "SETTLE_S": "0",
+    }
+    for name, value in told.items():
+        monkeypatch.setenv(f"TRIGGERS_KAFKA_{name}", value)
+    return Fleet(guarded.guard.safe, prefix, tmp_path)
+
+
+async def command(*words: str) -> tuple[int, str]:
+    """Run a command; gives its status and what it said."""
+    asked = [sys.executable, "-m", "triggers", *words]
+    done = await asyncio.to_thread(subprocess.run, asked, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+async def test_a_fleet_that_is_known_lives(fleet: Fleet, guarded: Guarded, tmp_path: Path) -> None:
+    assert (await command("topics"))[0] == 0
+    running = [fleet.running(), *(Running(tmp_path, service=name, rules=fleet.rules) for name in ("worker", "web"))]
+    try:
+        async with asyncio.timeout(60):
+            for each in running:
+                while (await asyncio.to_thread(each.get, "/healthz"))[0] != 200:  # noqa: ASYNC110  another process
+                    await asyncio.sleep(0.1)
+        events = [
+            {"id": "e1", "type": "customer.updated", "customer": "c1", "at": now(), "phone": PHONE},
+            {"id": "e2", "type": "favorite.added", "customer": "c1", "at": now(), "product_id": "p1"},
+            {"id": "e3", "type": "customer.unsubscribed", "customer": "c2", "at": now()},  # asks the dispatcher
+        ]
+        status, answer = await asyncio.to_thread(running[-1].post, json.dumps(events).encode())
+        assert (status, answer["accepted"]) == (200, 3)
+        await until(lambda: len(fleet.sent()) == 1, within_s=30)
+        log, name = tmp_path / "log.jsonl", f"kafka://{guarded.guard.safe}/{fleet.settings.topic('events')}"
+        asked = [
+            command("export", "--out", str(log)),
+            command("replay", name, "--rules", str(fleet.rules), "--order", "received"),
+            command("dead-letters", "list"),
+            command("rules", "apply", "wish", "--overdue", "send"),
+        ]
+        exported, replayed, listed, applied = await asyncio.gather(*asked)
+        assert exported[0] == 0, exported
+        assert log.read_text().count("favorite.added") == 1
+        assert replayed[0] == 0, replayed
+        assert "wish" in replayed[1]
+        assert listed[0] == 0, listed
+        assert "no edit of 'wish' is held" in applied[1]
+        for each in running:
+            assert await asyncio.to_thread(each.signal, signal.SIGTERM) == 0
+            out_of_place = (PASSWORD, "Unable to connect", "Unable connect", "does not tell")
+            assert not [line for line in each.err if any(words in line for words in out_of_place)]
+    finally:
+        for each in running:
+            if each.alive:
+                each.kill()
+
+
+async def test_a_fleet_that_is_not_known_ends_at_once_and_says_why(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wrong").write_text("not-the-word")
+    monkeypatch.setenv("TRIGGERS_KAFKA_SASL_PASSWORD_FILE", str(tmp_path / "wrong"))
+    began = time.monotonic()
+    running = [fleet.running(), *(Running(tmp_path, service=name, rules=fleet.rules) for name in ("worker", "web"))]
+    try:
+        statuses = await asyncio.gather(*(asyncio.to_thread(each.wait) for each in running))
+    finally:
+        for each in running:
+            if each.alive:
+                each.kill()
+    assert statuses == [2, 2, 2]
+    for each in running:
+        assert "refuses the user: see TRIGGERS_KAFKA_SASL_USERNAME" in each.err[-1]
+        assert not [line for line in each.err if "not-the-word" in line]
+    status, said = await command("topics")
+    assert (status, said.count("refuses the user: see TRIGGERS_KAFKA_SASL_USERNAME")) == (2, 1)
+    assert time.monotonic() - began < 30

@@ -114,7 +114,7 @@ class ConnectionSettings(BaseSettings):
         _refuse_unreadable("ssl_keyfile", key)
         password = "" if self.ssl_key_password is None else self.ssl_key_password.get_secret_value()
         try:
-            context.load_cert_chain(certificate, key, lambda: password)  # without one it would ask on the terminal
+            context.load_cert_chain(certificate, key, password)  # where it is None, OpenSSL asks on the terminal
         except (ssl.SSLError, ValueError):
             raise ValueError(
                 f"{_named('ssl_certfile')} and {_named('ssl_keyfile')}: {certificate} and {key} are no certificate and its"

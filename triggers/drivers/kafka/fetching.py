@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from triggers.core.intake import epoch_ms
 from triggers.drivers.kafka.connection import hush
+from triggers.drivers.kafka.connection_settings import PREFIX
 from triggers.drivers.kafka.exporting import export
 from triggers.drivers.kafka.options import settings_of
 from triggers.errors import InputUnusable
@@ -18,6 +19,8 @@ FORM: Final = "kafka://HOST:PORT/TOPIC?from=T&until=T"
 
 def fetch(name: str, file: IO[bytes]) -> None:
     """Write what a kafka:// name stands for to a file. Raises InputUnusable, ServiceUnusable."""
+    if "@" in name.partition("?")[0]:  # no topic has one; what may be a password is not shown
+        raise InputUnusable(f"{FORM} is expected; users are given as {PREFIX}SASL_USERNAME and …SASL_PASSWORD")
     try:
         place = urlsplit(name)
     except ValueError as error:
