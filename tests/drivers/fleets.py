@@ -12,7 +12,6 @@ from triggers.drivers.kafka.partition import Partition
 from triggers.drivers.kafka.records import (
     OWN,
     TICK,
-    Decided,
     Sending,
     decode_command,
     decode_question,
@@ -20,6 +19,7 @@ from triggers.drivers.kafka.records import (
     encode_answered,
     encode_place,
 )
+from triggers.store.decisions import DecisionRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,7 +60,7 @@ class Fleet:
         self.rows: list[dict[bytes, bytes]] = [{} for _ in range(partitions)]
         self.owner_rows: dict[bytes, bytes] = {}
         self.commands: list[Any] = []
-        self.decided: list[Decided] = []
+        self.decided: list[DecisionRow] = []
         self.read = [0] * partitions
         self.letters: list[str] = []
         self.partitions = [self._partition(number) for number in range(partitions)]
@@ -142,7 +142,7 @@ class Fleet:
             self.rows[number][OWN] = encode_place(turn.place)
             self.commands += [decode_command(value) for _, value in turn.commands]
             reported = [decode_reported(value) for _, value in turn.decisions]
-            self.decided += [each for each in reported if isinstance(each, Decided)]
+            self.decided += [each for each in reported if isinstance(each, DecisionRow)]
             self.questions += turn.asks
             self.letters += [letter.reason for _, letter in turn.letters]
 

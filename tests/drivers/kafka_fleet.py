@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
+import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from fleet_process import FleetProcess
@@ -24,7 +25,6 @@ from triggers.drivers.kafka.records import (
     OWN,
     Asked,
     Cancel,
-    Decided,
     Place,
     Sending,
     State,
@@ -35,6 +35,7 @@ from triggers.drivers.kafka.records import (
     decode_state,
 )
 from triggers.drivers.kafka.topics import ensure
+from triggers.store.decisions import DecisionRow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -158,9 +159,7 @@ class FleetProcesses:
             decode_reported(record.value)
             for record in await read_all(self.settings.bootstrap, self.settings.topic(DECISIONS))
         ]
-        return Counter(
-            tuple(getattr(row, name) for name in row.__struct_fields__) for row in rows if isinstance(row, Decided)
-        )
+        return Counter(msgspec.structs.astuple(row) for row in rows if isinstance(row, DecisionRow))
 
 
 async def records(bootstrap: str, topic: str) -> AsyncIterator[ConsumerRecord[bytes, bytes]]:

@@ -20,7 +20,6 @@ from triggers.drivers.kafka.records import (
     TICK,
     Cancel,
     Come,
-    Decided,
     Sending,
     encode_command,
     encode_reported,
@@ -31,6 +30,8 @@ from triggers.drivers.kafka.topics import ensure
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from triggers.store.decisions import DecisionRow
 
 PARTITIONS = 2
 PHONE = "+8613800001234"
@@ -161,7 +162,7 @@ class Fleet:
         ]
         await self.write(COMMANDS, *(Write(value, name.encode(), partition=self.part(name)) for name, value in told))
 
-    async def decided(self, *decided: Decided) -> None:
+    async def decided(self, *decided: DecisionRow) -> None:
         """Tell decisions."""
         rows = [(each.customer, encode_reported(each)) for each in decided]
         await self.write(DECISIONS, *(Write(value, name.encode(), partition=self.part(name)) for name, value in rows))

@@ -10,9 +10,10 @@ import pytest
 from played_workers import PHONE, send
 
 from triggers.drivers.kafka.dispatch_topics import CommandTaker, DecisionTaker, LogTaker
-from triggers.drivers.kafka.records import TICK, Cancel, Come, Decided, Sending, encode_command, encode_reported
+from triggers.drivers.kafka.records import TICK, Cancel, Come, Sending, decode_reported, encode_command, encode_reported
 from triggers.store.contacts import Contacts
 from triggers.store.database import Connection, connect, open_database
+from triggers.store.decisions import DecisionRow
 from triggers.store.log_copy import LogCopy
 from triggers.store.progress import load_progress
 
@@ -104,6 +105,13 @@ def test_what_must_never_leave_is_not_even_queued(connection: Connection) -> Non
     assert connection.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
 
 
+def test_a_decision_is_written_as_it_always_was() -> None:
+    written = b'["decided","ended","c1","r","o1",null,1,2,3,null,"cancelled","order.paid e1","x"]'
+    row = DecisionRow("ended", "c1", "r", "o1", None, 1, 2, 3, None, "cancelled", "order.paid e1", "x")
+    assert decode_reported(written) == row
+    assert encode_reported(row) == written
+
+
 async def nothing(_parts: Any) -> None:
     pass
 
@@ -115,7 +123,7 @@ def test_the_last_word_on_a_partition_counts_and_rules_are_named_where_all_have_
     take(log, connection, event(0, AT), event(1, AT, customer="c2"))
     take(log, connection, event(5, AT, customer="c3"), part=1)
     taker = DecisionTaker(nothing, 0)
-    decided = Decided("armed", "c1", "r", None, None, 1, 2, 3, None, "", "", "x")
+    decided = DecisionRow("armed", "c1", "r", None, None, 1, 2, 3, None, "", "", "x")
     told = [Come(0, 0, AT + 1, "x", "w"), decided, Come(0, 1, AT + 3, "x", "w", {"c2": 0})]
     taker.done(take(taker, connection, *(Record(encode_reported(each)) for each in told)))
     assert connection.execute("SELECT part, position, clock FROM partitions").fetchall() == [(0, 1, AT + 3)]

@@ -15,8 +15,9 @@ from kafka_broker import Write
 from played_workers import RULE, Fleet, now, send, until
 from running import query
 
-from triggers.drivers.kafka.records import COMMANDS, DECISIONS, EVENTS, Cancel, Decided, encode_command
+from triggers.drivers.kafka.records import COMMANDS, DECISIONS, EVENTS, Cancel, encode_command
 from triggers.drivers.kafka.rule_notes import Switched, keep_files
+from triggers.store.decisions import DecisionRow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +46,11 @@ async def test_commands_given_twice_and_a_kill_in_between_leave_once(fleet: Flee
     sent = [each["command"] for each in fleet.sent()]
     assert sorted(sent) == sorted({each.id for each in [*sends, last]})
     assert running.signal(signal.SIGTERM) == 0
-    assert states(running) == {"accepted": 41}
+    found = states(running)
+    assert (
+        found.pop("accepted") + found.pop("unknown", 0) == 41
+    )  # killed before it had noted the answer, it may not know
+    assert found == {}
 
 
 async def test_a_message_waits_while_the_engine_has_not_come_to_its_customers_last_event(fleet: Fleet) -> None:
@@ -165,9 +170,9 @@ async def test_kills_at_any_moment_lose_nothing_and_double_nothing(fleet: Fleet)
     assert running.signal(signal.SIGTERM) == 0
 
 
-def decided(send: Send) -> Decided:
+def decided(send: Send) -> DecisionRow:
     times = (send.anchor, send.due, send.at)
-    return Decided("ended", send.customer, send.rule, send.identity, None, *times, None, "sent", "", "r1")
+    return DecisionRow("ended", send.customer, send.rule, send.identity, None, *times, None, "sent", "", "r1")
 
 
 async def test_why_tells_a_customers_story_from_its_database(fleet: Fleet) -> None:
@@ -176,7 +181,7 @@ async def test_why_tells_a_customers_story_from_its_database(fleet: Fleet) -> No
     command = send(1, identity="p1")
     told = ("wish", "p1", None, command.anchor, command.due, command.at)
     await fleet.decided(
-        Decided("armed", "c1", *told, None, "", "", "r1"), Decided("ended", "c1", *told, None, "sent", "", "r1")
+        DecisionRow("armed", "c1", *told, None, "", "", "r1"), DecisionRow("ended", "c1", *told, None, "sent", "", "r1")
     )
     await fleet.commands(command)
     await fleet.come(last)

@@ -108,9 +108,9 @@ def test_it_decides_what_the_replay_decides(
     assert len(expected[0]) > 50
     assert sends(reader) == expected[0]
     assert driver.ledger == expected[2]
-    columns = ", ".join(DecisionRow._fields)
+    columns = ", ".join(DecisionRow.__struct_fields__)
     rows = reader.execute(f"SELECT {columns} FROM decisions ORDER BY seq").fetchall()  # noqa: S608  our own names
-    assert rows == expected[3]  # with their reasons, in their order
+    assert [DecisionRow(*row) for row in rows] == expected[3]  # with their reasons, in their order
     assert len({(row.kind, row.reason) for row in expected[3]}) > 8
     ids = [name for some in all_ids(reader) for name in some]
     assert ids == sorted(expected[1])

@@ -85,7 +85,7 @@ def case(folder: Path, log: Path, rules: Path) -> Case:
         if isinstance(decision, Send) and not decision.withheld:
             sends.append(decision)
         if (row := row_of(decision, book.revision)) is not None:
-            decided[tuple(row)] += 1
+            decided[msgspec.structs.astuple(row)] += 1
 
     events: list[Any] = list(chain.from_iterable(Log([str(log)], order="received").read()))
     Replay(book, take, clock=events[0].received_at - 1).play(events)
@@ -155,7 +155,7 @@ def test_the_embedded_service_sends_what_a_replay_sends(logged: Case, run: Calla
     sends = [msgspec.json.decode(body, type=Send) for (body,) in query(running.db, "SELECT body FROM outbox")]
     assert as_lines(sends) == logged.lines
     assert lines(sends) == logged.sends
-    columns = ", ".join(DecisionRow._fields)
+    columns = ", ".join(DecisionRow.__struct_fields__)
     rows = query(running.db, f"SELECT {columns} FROM decisions")  # noqa: S608  our own names
     assert Counter(rows) == logged.decided
 

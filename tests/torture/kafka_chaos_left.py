@@ -26,7 +26,7 @@ from triggers.drivers.kafka.records import (
 from triggers.drivers.kafka.register import enrol
 from triggers.drivers.rules import first_edition, rulebook
 from triggers.replay.replay import Replay
-from triggers.store.decisions import row_of
+from triggers.store.decisions import DecisionRow, row_of
 
 if TYPE_CHECKING:
     from triggers.core.customer import Customer
@@ -55,7 +55,7 @@ class Expected(NamedTuple):
 
     sends: dict[str, bytes]
     cancels: Counter[tuple[Any, ...]]
-    decided: Counter[tuple[Any, ...]]
+    decided: Counter[DecisionRow]
     customers: dict[str, Customer]
 
 
@@ -109,7 +109,7 @@ def undisturbed(settings: KafkaSettings, left: Left) -> Expected:
         elif isinstance(decision, LateCancel):
             expected.cancels[decision.customer, decision.rule, decision.identity, decision.anchor, decision.event] += 1
         if (row := row_of(decision, book.revision)) is not None:
-            expected.decided[tuple(row)] += 1
+            expected.decided[row] += 1
 
     replay = Replay(book, take, clock=left.events[0].received_at - 1)
     replay.play(left.events)

@@ -16,7 +16,6 @@ from triggers.drivers.kafka.records import (
     Asked,
     Cancel,
     Come,
-    Decided,
     Sending,
     decode_answered,
     decode_command,
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from aiokafka import ConsumerRecord
 
     from triggers.drivers.kafka.settings import KafkaSettings
+    from triggers.store.decisions import DecisionRow
 
 
 class Watch:
@@ -41,7 +41,7 @@ class Watch:
         self._settings = settings
         self._clocks: dict[int, int] = {}
         self.commands: list[Sending | Cancel] = []
-        self.decided: list[Decided] = []
+        self.decided: list[DecisionRow] = []
         self.appended: dict[str, int] = {}
         self.seen: dict[str, int] = {}
         self.asked: Counter[tuple[int, str, str]] = Counter()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from triggers.core.decisions import Armed, Decision, Ended, LateCancel, Postponed, Recall
 
@@ -13,8 +15,11 @@ if TYPE_CHECKING:
 ARMED, POSTPONED, ENDED, LATE_CANCEL = "armed", "postponed", "ended", "late cancel"
 
 
-class DecisionRow(NamedTuple):
-    """A decision as it is kept. Times in epoch ms; ``until`` is when a postponed try is made again."""
+class DecisionRow(msgspec.Struct, tag="decided", array_like=True, frozen=True, gc=False):
+    """A decision as it is kept. Times in epoch ms; ``until`` is when a postponed try is made again.
+
+    A fleet's workers write it, too, as an array behind its tag: there are many, so names are left out.
+    """
 
     kind: str
     customer: str
@@ -30,8 +35,8 @@ class DecisionRow(NamedTuple):
     revision: str
 
 
-_COLUMNS = ", ".join(DecisionRow._fields)
-_PLACES = ", ".join("?" * len(DecisionRow._fields))
+_COLUMNS = ", ".join(DecisionRow.__struct_fields__)
+_PLACES = ", ".join("?" * len(DecisionRow.__struct_fields__))
 
 
 def row_of(decision: Decision, revision: str) -> DecisionRow | None:
@@ -59,7 +64,7 @@ def _late(decision: Decision, revision: str) -> DecisionRow | None:
 
 def append_decisions(connection: sqlite3.Connection, rows: Iterable[DecisionRow]) -> None:
     """Write decisions."""
-    connection.executemany(f"INSERT INTO decisions ({_COLUMNS}) VALUES ({_PLACES})", rows)
+    connection.executemany(f"INSERT INTO decisions ({_COLUMNS}) VALUES ({_PLACES})", map(msgspec.structs.astuple, rows))
 
 
 def decisions_of(

@@ -11,7 +11,7 @@ import structlog
 from triggers.clock import wall_ms
 from triggers.core.events import Event
 from triggers.core.intake import decode_many
-from triggers.drivers.kafka.records import Come, Decided, Sending, decode_command, decode_reported
+from triggers.drivers.kafka.records import Come, Sending, decode_command, decode_reported
 from triggers.store.decisions import DecisionRow, append_decisions
 from triggers.store.fleet import Reached, decided_up_to, engine_reached, partitions
 from triggers.store.log_copy import LogCopy, Logged, opts_out
@@ -142,7 +142,7 @@ class DecisionTaker:
     def work(self, found: Found) -> Callable[[Connection], int]:
         """Read reports; of those on how far a partition has come the last one counts."""
         reports, now = _read(found, decode_reported), wall_ms()
-        rows = [_row(each) for each in reports if isinstance(each, Decided)]
+        rows = [each for each in reports if isinstance(each, DecisionRow)]
         reached = {each.partition: _reached(each, now) for each in reports if isinstance(each, Come)}
 
         def do(connection: Connection) -> int:
@@ -185,10 +185,6 @@ def _commands(orders: Collection[Sending]) -> list[Command]:
 
 def _cancel(connection: Connection, order: Cancel, now: int) -> bool:
     return cancel(connection, order.customer, (order.rule, order.identity, order.anchor), f"by {order.by}", now)
-
-
-def _row(decided: Decided) -> DecisionRow:
-    return DecisionRow(*msgspec.structs.astuple(decided))
 
 
 def _reached(come: Come, now: int) -> Reached:

@@ -10,6 +10,7 @@ import msgspec
 from triggers.core.customer import Customer  # noqa: TC001  msgspec reads the types
 from triggers.core.decisions import Ask, Released, Responded, Send, Verdict  # noqa: TC001  as above
 from triggers.core.events import AnyEvent  # noqa: TC001  as above
+from triggers.store.decisions import DecisionRow
 
 EVENTS: Final = "events"
 COMMANDS: Final = "commands"
@@ -55,23 +56,6 @@ Command: TypeAlias = Sending | Cancel
 # For the reporting database, in triggers.decisions
 
 
-class Decided(msgspec.Struct, tag="decided", array_like=True, frozen=True, gc=False):
-    """A decision, field by field as ``store.decisions.DecisionRow``; there are many, so names are left out."""
-
-    kind: str
-    customer: str
-    rule: str
-    identity: str | None
-    slot: str | None
-    anchor: int | None
-    due: int | None
-    at: int
-    until: int | None
-    reason: str
-    detail: str
-    revision: str
-
-
 class Come(msgspec.Struct, tag="come", array_like=True, frozen=True):
     """How far a partition has come: the last record decided on, its time (epoch ms), by which rules, and by whom.
 
@@ -87,7 +71,7 @@ class Come(msgspec.Struct, tag="come", array_like=True, frozen=True):
     waiting: dict[str, int] = {}
 
 
-Reported: TypeAlias = Decided | Come
+Reported: TypeAlias = DecisionRow | Come
 
 
 # To the owner of the shared limits, in triggers.asks

@@ -13,7 +13,6 @@ from triggers.drivers.kafka.foresight import after_message, next_try
 from triggers.drivers.kafka.records import (
     Asked,
     Cancel,
-    Decided,
     Passed,
     Place,
     Sending,
@@ -94,7 +93,7 @@ class Turn:
             return
         row = row_of(decision, book.revision)
         if row is not None:
-            self.decisions.append((key, encode_reported(Decided(*row))))
+            self.decisions.append((key, encode_reported(row)))
         if isinstance(decision, Ended) or isinstance(decision, Postponed):  # noqa: SIM101  two are faster than a union
             self.counts[decision.wait.rule, decision.reason] += 1
         elif isinstance(decision, LateCancel) and not self._virtual:
