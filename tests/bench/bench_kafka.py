@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple, Self
+from typing import Self
 
 import aiohttp
 from kafka_stock import stock_events_per_s
@@ -26,7 +26,8 @@ from report import keep, report
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "drivers"))
 
-from kafka_broker import Cluster, needed, unique_prefix  # noqa: E402  from the folder above
+from fleets import Record  # noqa: E402  from the folder above
+from kafka_broker import Cluster, needed, unique_prefix  # noqa: E402  as above
 
 from triggers.core.intake import decode_many  # noqa: E402
 from triggers.core.times import DAY, HOUR  # noqa: E402
@@ -57,18 +58,6 @@ LOOK_S = 0.1
 POSITIONS = re.compile(r'^triggers_partition_position{partition="\d+"} (\S+)$', re.MULTILINE)
 WARM = 0.1
 """The part of the events that is decided before the measuring begins: connecting and taking over are a start's work."""
-
-
-class Record(NamedTuple):
-    """A record as a consumer reads it."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes
-    value: bytes
-    headers: tuple[Any, ...] = ()
 
 
 def shop(events: int, customers: int) -> list[tuple[int, bytes, bytes]]:
