@@ -16,8 +16,8 @@ from triggers.core.decisions import Decision, Send, Verdict
 from triggers.core.intake import decode_many
 from triggers.core.rulebook import Rulebook
 from triggers.core.times import DAY
+from triggers.drivers.kafka import bounds, people
 from triggers.drivers.kafka import partition as partition_module
-from triggers.drivers.kafka import people
 from triggers.drivers.kafka.records import OWN, TICK, Answered, decode_place, encode_answered
 from triggers.errors import ServiceUnusable
 from triggers.language import load
@@ -221,7 +221,7 @@ def test_answers_that_are_gone_are_told() -> None:
 
 
 def test_a_customer_with_many_waits_for_large_orders_stays_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(people, "MOST_STATE", 60_000)
+    monkeypatch.setattr(bounds, "MOST_STATE", 60_000)
     each = rule("r", when={"event": "order.created", "again": "each"}, wait="1d", send=FREE)
     fleet = Fleet(core_book(each), 1, seed=1)
     items = [{"sku": "s" * 100, "name": "n" * 100}] * 50
@@ -230,7 +230,7 @@ def test_a_customer_with_many_waits_for_large_orders_stays_within_bounds(monkeyp
         fleet.put(msgspec.json.encode(body | {"amount": 1, "items": items}), "a", START)
     fleet.append(0, START + 1, None, TICK)
     fleet.run()
-    assert len(fleet.rows[0][b"a"]) <= people.MOST_STATE
+    assert len(fleet.rows[0][b"a"]) <= bounds.MOST_STATE
     fleet.append(0, START + 2 * DAY, None, TICK)
     fleet.run()
     assert len(fleet.sends) == 40

@@ -17,6 +17,7 @@ from triggers.core.events import Event
 from triggers.core.intake import decode_many, stamp
 from triggers.core.slots import open_passed
 from triggers.core.times import NEVER
+from triggers.drivers.kafka.bounds import end_half, meet_early
 from triggers.drivers.kafka.foresight import soonest
 from triggers.drivers.kafka.intake import check
 from triggers.drivers.kafka.people import People
@@ -64,7 +65,7 @@ class Partition:
         own = rows.pop(OWN, None)
         self.place = Place() if own is None else decode_place(own)
         self.clock = self.place.clock
-        self._people = People(rows, at_hand)
+        self._people = People(rows, at_hand, self._give_way)
         self._worker = worker
         self._virtual = virtual
         self._stalled: dict[bytes, tuple[int, int]] = {}
@@ -304,12 +305,25 @@ class Partition:
 
     def _end_turn(self, position: int, *, last: bool = False) -> Turn:
         """Give what was decided, to be written before anything else; the ``last`` turn of a chunk says how far it goes."""
-        turn, self._turn = self._turn, Turn(virtual=self._virtual)
+        turn = self._turn
         turn.states = self._people.written()
+        self._turn = Turn(virtual=self._virtual)
         if last:
             self._say_how_far(turn, position)
         self.place = turn.place = replace(self.place, position=position, clock=self.clock)
         return turn
+
+    def _give_way(self, key: bytes, state: State) -> bool:
+        """Decide on what is left of a customer whose record is too large; False where that is nothing."""
+        if state.behind:
+            for now, out in meet_early(self.book, state):
+                self._decide(key, state, out, now)
+            self._stalled[key] = (self._stalled[key][0], state.behind[0][0] if state.behind else -1)
+        elif state.customer.waits:
+            self._decide(key, state, end_half(state.customer, self.clock), self.clock)
+        else:
+            return False
+        return True
 
     def _say_how_far(self, turn: Turn, position: int) -> None:
         promise = (self._asks_from(), self.place.answers)

@@ -7,16 +7,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from triggers.core.customer import Customer
-from triggers.core.events import OrderCreated, OrderPaid
-from triggers.core.history import qualified
 from triggers.core.times import NEVER
-from triggers.drivers.kafka.records import State, decode_state, encode_state, is_asking, wake_of
+from triggers.drivers.kafka.bounds import within_bounds
+from triggers.drivers.kafka.records import State, decode_state, is_asking, wake_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-MOST_STATE: Final = 4_000_000
-"""A customer's record has at most so many bytes: one with more past forgets the older half of it, then what was bought."""
 SPARE_WAKES: Final = 10_000
 """How many wakes that were put off are kept beyond two a customer, before they are sorted out."""
 
@@ -24,11 +21,13 @@ SPARE_WAKES: Final = 10_000
 class People:
     """Customers by key. ``rows`` are their records; ``most`` of them are kept decoded, in ``at_hand``.
 
-    ``touched`` are those that the turn must write, in order; ``written`` turns them into records and forgets them.
+    ``touched`` are those that the turn must write, in order; ``written`` turns them into records and forgets them. Of whose
+    record is too large although all is forgotten that may be, ``give_way`` is asked to end something.
     """
 
-    def __init__(self, rows: dict[bytes, bytes], most: int) -> None:
+    def __init__(self, rows: dict[bytes, bytes], most: int, give_way: Callable[[bytes, State], bool]) -> None:
         self._rows = rows
+        self._give_way = give_way
         self._most = most
         self.at_hand: dict[bytes, State] = {}
         self.touched: dict[bytes, None] = {}
@@ -92,8 +91,8 @@ class People:
             yield [decode_state(row).customer for row in some]
 
     def _keep(self, key: bytes, state: State) -> bytes:
+        row = within_bounds(state, lambda: self._give_way(key, state))
         wake, before = state.customer.wake, self._rows.get(key)
-        row = within_bounds(state, wake)
         if wake < NEVER and (before is None or wake_of(before) != wake):
             heappush(self._wakes, (wake, key))
         self._rows[key] = row
@@ -103,34 +102,3 @@ class People:
         wakes = [(wake, key) for key, row in self._rows.items() if (wake := wake_of(row)) < NEVER]
         heapify(wakes)
         return wakes
-
-
-def within_bounds(state: State, wake: int) -> bytes:
-    """Write a customer's record, if need be without the older half of their past, again and again, until it fits.
-
-    Where many wait for orders with long lists of items, these go last.
-    """
-    row = encode_state(state, wake)
-    while len(row) > MOST_STATE and (_forget_half(state.customer) or _forget_items(state.customer)):
-        row = encode_state(state, wake)
-    return row
-
-
-def _forget_half(customer: Customer) -> bool:
-    """Let go of the older half of the events kept, and of the paid orders; False where there are none."""
-    before = sum(map(len, customer.kept.values())) + len(customer.facts.orders)
-    customer.kept = {kind: events[len(events) // 2 + len(events) % 2 :] for kind, events in customer.kept.items()}
-    customer.seen = [qualified(event) for events in customer.kept.values() for event in events]
-    if customer.facts.orders:
-        latest = sorted(customer.facts.orders.items(), key=lambda order: order[1][0])
-        customer.facts.orders = dict(latest[len(latest) // 2 + len(latest) % 2 :])
-    return before > 0
-
-
-def _forget_items(customer: Customer) -> bool:
-    """Let go of what the orders that waits began with were made of; False where they say nothing of that."""
-    events = [event for wait in customer.waits.values() for event in (wait.trigger, *(wait.later or ()))]
-    listing = [event for event in events if isinstance(event, OrderCreated | OrderPaid) and event.items]
-    for event in listing:
-        event.items = ()
-    return bool(listing)
