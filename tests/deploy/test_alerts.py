@@ -13,7 +13,7 @@ from metric_names import FOREIGN, PROMISED, asked, given, wrong_in
 from triggers.core.decisions import Reason
 from triggers.dispatch.arrival import Standing
 from triggers.dispatch.breaker import State
-from triggers.store.outbox import STATES
+from triggers.store.states import STATES
 
 FOLDER = DEPLOY / "prometheus"
 RULES: dict[str, dict[str, Any]] = {
@@ -114,6 +114,7 @@ def test_states_and_reasons_that_the_alerts_look_for_exist() -> None:
         known = {
             "triggers_outbox": set(STATES),
             "triggers_gateway_state": of_gateways,
+            "triggers_decisions_total": {str(each) for each in Reason},
             "triggers_not_sent_total": {str(each) for each in Reason},
         }[number]
         assert set(values.split("|")) <= known, (number, label)
