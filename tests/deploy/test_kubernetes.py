@@ -83,6 +83,23 @@ def test_the_settings_of_all_are_ones_that_a_process_takes(monkeypatch: pytest.M
     assert settings.sources == ("orders", "favorites", "registrations")
 
 
+def test_what_may_be_set_for_a_kafka_that_asks_who_comes_is_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = (FOLDER / "settings.yaml").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^  # (TRIGGERS_\w+): (.+)$", text, re.MULTILINE))
+    files = {key: value for key, value in told.items() if key.endswith("FILE")}
+    for name in WORKLOADS:
+        [mounted] = [each for each in container(name)["volumeMounts"] if each["name"] == "kafka"]
+        assert {str(Path(value).parent) for value in files.values()} == {mounted["mountPath"]}
+    assert {Path(value).name for value in files.values()} == {"password", "ca.crt"}
+    (tmp_path / "password").write_text("made-up\n")
+    here = {"TRIGGERS_KAFKA_SASL_PASSWORD_FILE": str(tmp_path / "password"), "TRIGGERS_KAFKA_SSL_CAFILE": ""}
+    for key, value in (told | here).items():
+        monkeypatch.setenv(key, value)
+    assert KafkaSettings().client_options["security_protocol"] == "SASL_SSL"
+
+
 @every_workload
 def test_each_pod_is_restricted(name: str) -> None:
     spec, security = pod(name), container(name)["securityContext"]
@@ -104,6 +121,9 @@ def test_whatever_a_pod_refers_to_is_there(name: str) -> None:
     mounted = {each["name"] for each in container(name).get("volumeMounts", [])}
     assert mounted == volumes.keys() | claims
     assert {each["configMap"]["name"] for each in volumes.values() if "configMap" in each} <= maps
+    [secret] = [each["secret"] for each in volumes.values() if "secret" in each]
+    assert (secret["secretName"], secret["optional"]) == ("triggers-kafka", True)
+    assert secret["defaultMode"] == 0o440  # for the pod's group, and for nobody else
     for source in container(name).get("envFrom", []):
         kind, ref = next(iter(source.items()))
         assert ref["name"] in (maps if kind == "configMapRef" else {SECRETS})

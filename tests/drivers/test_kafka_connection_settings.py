@@ -31,7 +31,7 @@ USER = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "SCRAM-SHA-256"
 
 @pytest.fixture(scope="module")
 def guard(tmp_path_factory: pytest.TempPathFactory) -> Guard:
-    return Guard(tmp_path_factory.mktemp("guard"), (1, 2, 3))
+    return Guard(tmp_path_factory.mktemp("guard"), range(Guard.PORTS))
 
 
 def given(guard: Guard, **settings: str) -> dict[str, str]:
@@ -126,17 +126,25 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("wrong", "told"), REFUSED.values(), ids=list(REFUSED))
-@pytest.mark.parametrize("kind", [KafkaSettings, FaceSettings, DispatchSettings])
 def test_what_does_not_go_together_is_refused_with_its_variable_and_without_the_secret(
-    guard: Guard, kind: type[KafkaSettings], wrong: dict[str, str], told: str
+    guard: Guard, wrong: dict[str, str], told: str
 ) -> None:
     guard.file("binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(click.UsageError, match=told) as refused:
-        made(kind, given(guard, **wrong))
+        settings_of(given(guard, **wrong))
     assert SECRET not in str(refused.value)
     with pytest.raises(ValidationError) as raw:
-        kind(**given(guard, **wrong))  # type: ignore[arg-type]
+        KafkaSettings(**given(guard, **wrong))  # type: ignore[arg-type]
     assert SECRET not in str(raw.value)
+
+
+@pytest.mark.parametrize("kind", [FaceSettings, DispatchSettings])
+def test_every_process_of_a_fleet_refuses_it(kind: type[KafkaSettings]) -> None:
+    with pytest.raises(click.UsageError, match="TRIGGERS_KAFKA_SASL_PASSWORD is given, but") as refused:
+        made(kind, {"sasl_password": SECRET})
+    assert SECRET not in str(refused.value)
+    with pytest.raises(click.UsageError, match=r"^TRIGGERS_API_TOKEN has 16 to 500"):
+        made(kind, {"api_token": "short"})
 
 
 @pytest.mark.parametrize("rest", ["127.0.0.1:1/events", "127.0.0.1:1/events?x=1", "[127.0.0.1:1/events", "/"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError
 
 from triggers.drivers.kafka.hindrance import hindrance
 from triggers.errors import ServiceUnusable
@@ -27,6 +27,8 @@ async def administering(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminC
         try:
             await connect(client, settings)
             yield client
+        except NodeNotReadyError as error:  # the brokers that were named let us in; one that they name does not
+            raise (await hindrance(settings) or ServiceUnusable(_told(settings, error))) from error
         finally:
             await client.close()
 
@@ -89,7 +91,7 @@ def saying(settings: KafkaSettings) -> Iterator[None]:
     except KafkaConnectionError as error:
         raise ServiceUnusable(_silent(settings)) from error
     except KafkaError as error:
-        raise ServiceUnusable(f"Kafka at {settings.bootstrap}: {error}") from error
+        raise ServiceUnusable(_told(settings, error)) from error
 
 
 def _silent(settings: KafkaSettings) -> str:
@@ -97,6 +99,10 @@ def _silent(settings: KafkaSettings) -> str:
         f"no Kafka answers at {settings.bootstrap}: see that it runs, or name another with --bootstrap"
         " or TRIGGERS_KAFKA_BOOTSTRAP"
     )
+
+
+def _told(settings: KafkaSettings, error: KafkaError) -> str:
+    return f"Kafka at {settings.bootstrap}: {error}"
 
 
 def hush() -> None:

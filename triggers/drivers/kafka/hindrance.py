@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
@@ -29,30 +29,47 @@ _OF_OURS: Final = ("ALERT_CERTIFICATE", "ALERT_BAD_CERTIFICATE", "ALERT_UNSUPPOR
 """What a broker calls it that it does not know this process by its certificate."""
 
 
+class _Heard(NamedTuple):
+    """What one broker has against this process, and the addresses of all, if it tells them."""
+
+    hindrance: ServiceUnusable | None = None
+    brokers: frozenset[tuple[str, int]] = frozenset()
+
+
 async def hindrance(settings: ConnectionSettings) -> ServiceUnusable | None:
-    """Go as far as a client would with each broker that is named, and tell what one of them has against this process.
+    """Go as far as a client would with each broker, and tell what one of them has against this process.
 
-    What has to be changed on either side first is AccessRefused. None if no broker says anything, or all is well by now.
+    What has to be changed on either side first is AccessRefused. None if nobody answers, or if all is well by now.
     """
-    hosts = collect_hosts(settings.bootstrap, randomize=False)
-    found = await asyncio.gather(*(_ask(settings, host, port) for host, port, _ in hosts))
-    refused = [each for each in found if isinstance(each, AccessRefused)]
-    return next(iter(refused), next(filter(None, found), None))
+    named = {(host, port) for host, port, _ in collect_hosts(settings.bootstrap)}
+    heard = await asyncio.gather(*(_ask(settings, *place) for place in named))
+    others = sorted(frozenset().union(*(each.brokers for each in heard)) - named)
+    heard += await asyncio.gather(*(_ask(settings, *place) for place in others))
+    found = [each.hindrance for each in heard if each.hindrance is not None]
+    found += [_unheard(*place) for place, each in zip(others, heard[len(named) :], strict=True) if each == _Heard()]
+    return next((each for each in found if isinstance(each, AccessRefused)), next(iter(found), None))
 
 
-async def _ask(settings: ConnectionSettings, host: str, port: int) -> ServiceUnusable | None:
+async def _ask(settings: ConnectionSettings, host: str, port: int) -> _Heard:
     options = settings.client_options
     del options["bootstrap_servers"]
     try:
         async with asyncio.timeout(ASKING_MS / 1_000):
             connection = await create_conn(host, port, request_timeout_ms=ASKING_MS, **options)
             try:
-                await connection.send(MetadataRequest([]))
+                told = await connection.send(MetadataRequest([]))
             finally:
-                connection.close()
+                await connection.close()
     except (OSError, KafkaError, TimeoutError) as error:
-        return _worded(error, f"{host}:{port}", settings.security_protocol)
-    return None
+        return _Heard(_worded(error, f"{host}:{port}", settings.security_protocol))
+    return _Heard(brokers=frozenset((host, port) for _, host, port, *_ in told.brokers))
+
+
+def _unheard(host: str, port: int) -> ServiceUnusable:
+    return ServiceUnusable(
+        f"nobody answers at {host}:{port}, which Kafka names as one of its brokers: see that it runs, and that what the"
+        " brokers' advertised.listeners say can be reached from here"
+    )
 
 
 def _worded(error: BaseException, place: str, protocol: str) -> ServiceUnusable | None:
