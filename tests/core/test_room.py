@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
-from scenes import DAY, HOUR, START, event, rule
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scenes import DAY, HOUR, START, book, event, rule
 from stories import FREE, Story, arriving
 
+from triggers.core import room, waits
+from triggers.core.customer import Customer
 from triggers.core.decisions import Ended
+from triggers.core.engine import advance, step
 from triggers.core.room import MOST_OF_A_RULE, MOST_WAITS
 
 CREATED = {"event": "order.created", "per": "order_id"}
@@ -99,3 +105,38 @@ def test_slots_take_no_room_and_need_none() -> None:
     assert ("daily", 25 * HOUR) not in story.who
     story.until(25 * HOUR + 1)
     assert ("daily", 25 * HOUR) in story.who
+
+
+FEW_OF_A_RULE, FEW = 3, 6
+RULES = [
+    waiting("created", wait="5h", unless=[{"event": "order.paid"}]),
+    waiting("each", when={"event": "order.created", "again": "each"}, wait="9h"),
+    waiting("paid", when={"event": "order.paid", "per": "order_id", "again": "restart"}, wait="7h"),
+    waiting("any", when={"event": "order.paid"}, wait="3h"),
+]
+KINDS = ("order.created", "order.paid")
+encode = msgspec.json.encode
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from(KINDS), st.integers(0, 9)), max_size=60))
+@settings(max_examples=150, deadline=None)
+def test_whatever_happens_no_rule_has_too_many_and_restarts_change_nothing(told: list[tuple[int, str, int]]) -> None:
+    rules, through, again = book(*RULES), Customer(id="c1"), Customer(id="c1")
+    decisions: tuple[list[bytes], list[bytes]] = ([], [])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "MOST_OF_A_RULE", FEW_OF_A_RULE)
+        patch.setattr(room, "MOST_WAITS", FEW)
+        patch.setattr(waits, "MOST_OF_A_RULE", FEW_OF_A_RULE)
+        for number, (hour, kind, order) in enumerate(sorted(told)):
+            happened = event(kind, hour * HOUR, id=f"h{number}", order_id=f"o{order}")
+            decisions[0].extend(map(encode, step(rules, through, happened, happened.at)))
+            again = msgspec.msgpack.decode(msgspec.msgpack.encode(again), type=Customer)
+            decisions[1].extend(map(encode, advance(rules, again, happened.at - HOUR // 2)))
+            decisions[1].extend(map(encode, step(rules, again, happened, happened.at)))
+            owners = [wait.rule for wait in through.waits.values()]
+            assert max(map(owners.count, owners), default=0) <= FEW_OF_A_RULE
+            assert len(owners) < FEW + len(RULES)
+        for customer, out in ((through, decisions[0]), (again, decisions[1])):
+            out.extend(map(encode, advance(rules, customer, START + 9 * DAY)))
+    assert not through.waits
+    assert decisions[0] == decisions[1]

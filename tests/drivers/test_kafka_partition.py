@@ -14,6 +14,7 @@ from scenes import book as core_book
 
 from triggers.core.decisions import Decision, Send, Verdict
 from triggers.core.intake import decode_many
+from triggers.core.room import MOST_OF_A_RULE
 from triggers.core.rulebook import Rulebook
 from triggers.core.times import DAY
 from triggers.drivers.kafka import bounds, people
@@ -91,6 +92,29 @@ def test_partitions_decide_as_a_replay(book: Rulebook, shop_log: Path, partition
     assert len({send.rule for send in sends}) >= 8
     assert lines(fleet.sends) == lines(sends)
     assert Counter(fleet.decided) == rows
+
+
+def test_partitions_refuse_the_same_waits_of_a_crowded_customer_as_a_replay(tmp_path: Path) -> None:
+    each = rule("each", when={"event": "order.created", "again": "each"}, wait="2h", send=FREE)
+    per = rule("per", when={"event": "order.created", "per": "order_id"}, wait="1h", send=FREE, limits={"total": 900})
+    crowded = core_book(each, per, revision="crowded")
+    told = ["a", "b"] * (MOST_OF_A_RULE + 100) + ["c"] * 50
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(
+        b"".join(
+            msgspec.json.encode(
+                {"id": f"e{i}", "type": "order.created", "customer": who, "order_id": f"o{i}", "amount": 1}
+                | {"at": START + i * 5_000, "received_at": START + i * 5_000}
+            )
+            + b"\n"
+            for i, who in enumerate(told)
+        )
+    )
+    fleet, until = run(crowded, path, 2, seed=3, crashes=0.02)
+    sends, rows = replayed(crowded, path, until)
+    assert lines(fleet.sends) == lines(sends)
+    assert Counter(fleet.decided) == rows
+    assert Counter(row.customer for row in fleet.decided if row.reason == "too many waits").keys() == {"a", "b"}
 
 
 @pytest.mark.parametrize("seed", range(4))
