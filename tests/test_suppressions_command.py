@@ -19,14 +19,15 @@ from triggers.core.decisions import Send
 from triggers.drivers.embedded import suppressions_command
 from triggers.store.beside import beside, looking, transaction
 from triggers.store.database import open_database
-from triggers.store.outbox import Command, Go, Settled, claim, queue, settle
+from triggers.store.outbox import claim, queue, settle
+from triggers.store.states import Command, Go, Settled
 from triggers.store.suppressions import Suppression, changes, suppress, suppressions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from triggers.store.outbox import Leaving
+    from triggers.store.states import Leaving
 
     Triggers = Callable[..., tuple[int, str, str]]
 

@@ -24,8 +24,9 @@ from triggers.dispatch.terms import rules_of
 from triggers.language.folder import build_shop
 from triggers.store.database import connect_reader, open_database
 from triggers.store.event_log import Arrival, EventLog
-from triggers.store.outbox import Command, queue
+from triggers.store.outbox import queue
 from triggers.store.progress import Progress, save_progress
+from triggers.store.states import Command
 from triggers.store.writer import Writer
 
 if TYPE_CHECKING:

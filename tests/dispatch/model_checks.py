@@ -13,7 +13,7 @@ from model_world import PHONES
 from triggers.core.times import DAY, MINUTE
 from triggers.dispatch.hours import outer_hours
 from triggers.dispatch.promises import COMMERCIAL
-from triggers.store.outbox import ARROWS
+from triggers.store.states import ARROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

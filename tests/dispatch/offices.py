@@ -22,7 +22,8 @@ from triggers.dispatch.terms import rules_of
 from triggers.language.folder import build_rule, build_shop
 from triggers.store.database import connect_reader, open_database
 from triggers.store.event_log import Arrival, EventLog
-from triggers.store.outbox import Command, counts, queue
+from triggers.store.outbox import counts, queue
+from triggers.store.states import Command
 from triggers.store.writer import Writer
 
 if TYPE_CHECKING:

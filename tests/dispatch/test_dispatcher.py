@@ -25,7 +25,8 @@ from triggers.dispatch.gateway import (
 from triggers.dispatch.gateways.console import ConsoleGateway
 from triggers.dispatch.promises import CLASSES
 from triggers.store.database import connect_reader
-from triggers.store.outbox import Go, Hold, claim, counts
+from triggers.store.outbox import claim, counts
+from triggers.store.states import Go, Hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pytest
 
     from triggers.store.database import Connection
-    from triggers.store.outbox import Queued, Ruling
+    from triggers.store.states import Queued, Ruling
 
 
 async def test_a_message_that_cannot_be_looked_at_stops_only_itself(

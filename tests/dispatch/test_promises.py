@@ -6,7 +6,7 @@ from offices import NOON, PHONE, send
 from triggers.core.times import MINUTE
 from triggers.dispatch.gateway import Accepted, Answer, Barred, Rejected, TryLater, Unknown
 from triggers.dispatch.promises import CLASSES, COMMERCIAL, MOST_ATTEMPTS, PROMISES, settled
-from triggers.store.outbox import Go, Leaving, Queued, Settled
+from triggers.store.states import Go, Leaving, Queued, Settled
 
 ONCE, NOTICE, VERIFICATION = "marketing", "notice", "verification"
 

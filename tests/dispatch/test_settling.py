@@ -16,15 +16,16 @@ from triggers.dispatch.settings import on_the_console
 from triggers.dispatch.settling import Answered, Settling
 from triggers.store.database import connect_reader, open_database
 from triggers.store.event_log import EventLog
-from triggers.store.outbox import ACCEPTED, REJECTED, Command, Go, Settled, claim, queue
+from triggers.store.outbox import claim, queue
 from triggers.store.receipts import Report, report
+from triggers.store.states import ACCEPTED, REJECTED, Command, Go, Settled
 from triggers.store.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from triggers.store.outbox import Leaving
+    from triggers.store.states import Leaving
 
 NOW = 1_788_000_000_000
 PHONE = "+8613800001234"

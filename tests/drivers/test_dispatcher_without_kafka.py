@@ -15,7 +15,8 @@ from played_workers import PHONE, Fleet, now, send, until
 from running import query
 
 from triggers.drivers.kafka.dispatch_desk import NOT_CONFIRMED
-from triggers.store.outbox import Command, queue
+from triggers.store.outbox import queue
+from triggers.store.states import Command
 from triggers.store.writer import Writer
 
 if TYPE_CHECKING:

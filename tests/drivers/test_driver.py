@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from running import SAMPLE_RULES
 
@@ -23,7 +24,6 @@ from triggers.replay.replay import Replay
 from triggers.store.customers import LONG_PAST, all_ids, load_customer
 from triggers.store.decisions import DecisionRow, row_of
 from triggers.store.event_log import Arrival, EventLog
-from triggers.store.outbox import commands
 from triggers.store.progress import load_progress
 
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ def all_customers(reader: Connection) -> dict[str, Customer]:
 
 
 def sends(reader: Connection) -> dict[str, Send]:
-    return {send.id: send for _, send in commands(reader)}
+    rows = reader.execute("SELECT body FROM outbox").fetchall()
+    return {send.id: send for send in (msgspec.json.decode(body, type=Send) for (body,) in rows)}
 
 
 def test_it_decides_what_the_replay_decides(

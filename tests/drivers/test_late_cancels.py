@@ -14,8 +14,9 @@ from triggers.drivers.embedded.driver import Driver, Outcome
 from triggers.drivers.embedded.shelf import Limit
 from triggers.language.folder import build_rule, build_shop
 from triggers.store.event_log import Arrival, EventLog
-from triggers.store.outbox import Go, claim
+from triggers.store.outbox import claim
 from triggers.store.progress import load_progress
+from triggers.store.states import Go
 
 if TYPE_CHECKING:
     from triggers.store.database import Connection

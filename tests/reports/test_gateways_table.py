@@ -14,8 +14,9 @@ from triggers.reports.gateways import HEADINGS, Known, cells, gateways, plain
 from triggers.store.beside import beside, looking, transaction
 from triggers.store.database import open_database
 from triggers.store.gateway_log import Change, last_changes, note_change
-from triggers.store.outbox import Command, Go, Settled, claim, queue, settle
+from triggers.store.outbox import claim, queue, settle
 from triggers.store.receipts import Report, report
+from triggers.store.states import Command, Go, Settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,16 +12,16 @@ from triggers.store.claims import (
     Pause,
     commercial_since,
     engine_is_behind,
-    month_spent,
     pause,
     pauses,
     resume,
     rule_pause,
-    rule_spent,
 )
 from triggers.store.database import connect, open_database
-from triggers.store.outbox import COUNTED, Command, Go, Settled, claim, move, queue, settle
+from triggers.store.outbox import claim, move, queue, settle
 from triggers.store.progress import Progress, save_progress
+from triggers.store.spending import month_spent, rule_spent
+from triggers.store.states import COUNTED, Command, Go, Settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,8 @@ from triggers.core.times import DAY, HOUR
 from triggers.store.contacts import NOBODY, NOT_VALID, Contact, Contacts, contact_of, customers_with
 from triggers.store.database import connect, open_database
 from triggers.store.event_log import Arrival, EventLog
-from triggers.store.outbox import Command, Go, claim, queue
+from triggers.store.outbox import claim, queue
+from triggers.store.states import Command, Go
 from triggers.store.writer import Writer
 
 if TYPE_CHECKING:

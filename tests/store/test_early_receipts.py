@@ -9,15 +9,16 @@ import pytest
 
 from triggers.core.decisions import Send
 from triggers.store.database import connect, open_database
-from triggers.store.outbox import ACCEPTED, QUEUED, UNKNOWN, Command, Go, Settled, claim, queue, settle
+from triggers.store.outbox import claim, queue, settle
 from triggers.store.receipts import Report, catch_up, report, unmatched, was_delivered
+from triggers.store.states import ACCEPTED, QUEUED, UNKNOWN, Command, Go, Settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from triggers.store.database import Connection
-    from triggers.store.outbox import Leaving
+    from triggers.store.states import Leaving
 
 SEND = Send(
     id="1", rule="r", customer="c1", identity=None, anchor=1, due=2, at=3, withheld=False, shadow=False, variant=None,

@@ -27,9 +27,10 @@ from triggers.store.fleet import (
 )
 from triggers.store.log_copy import LogCopy, Logged
 from triggers.store.message_events import MessageEvents, count_leaving, gone, leaving_events
-from triggers.store.outbox import Command, Hold, claim, queue
+from triggers.store.outbox import claim, queue
 from triggers.store.overdue import waiting_since
 from triggers.store.replies import Answered, complaints, keep_reply
+from triggers.store.states import Command, Hold
 
 if TYPE_CHECKING:
     import sqlite3

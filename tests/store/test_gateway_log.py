@@ -23,8 +23,9 @@ from triggers.store.gateway_log import (
     tells,
     took,
 )
-from triggers.store.outbox import Command, Go, Settled, claim, move, queue, settle
+from triggers.store.outbox import claim, move, queue, settle
 from triggers.store.receipts import Report, report
+from triggers.store.states import Command, Go, Settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

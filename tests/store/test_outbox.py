@@ -8,22 +8,13 @@ import pytest
 
 from triggers.core.decisions import Send
 from triggers.store.database import connect, open_database
+from triggers.store.messages import fates
 from triggers.store.outbox import (
-    ARROWS,
-    STATES,
-    Command,
-    End,
-    Go,
-    Hold,
-    Leaving,
-    Settled,
     being_sent,
     cancel,
     claim,
-    commands,
     counts,
     end,
-    fates,
     give_back,
     move,
     next_due,
@@ -31,6 +22,7 @@ from triggers.store.outbox import (
     queued_of,
     settle,
 )
+from triggers.store.states import ARROWS, STATES, Command, End, Go, Hold, Leaving, Settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from triggers.store.database import Connection
-    from triggers.store.outbox import Claim, Queued, Ruling
+    from triggers.store.states import Claim, Queued, Ruling
 
 SEND = Send(
     id="1", rule="r", customer="c1", identity=None, anchor=1, due=2, at=3, withheld=False, shadow=False, variant=None,
@@ -224,7 +216,7 @@ def test_what_was_being_sent_is_found_at_start(outbox: Connection) -> None:
     assert (lost.queued.seq, lost.queued.send, lost.queued.attempts) == (second.queued.seq, second.queued.send, 0)
     assert lost.go == Go("main", PHONE, 0, 0)
     settle(outbox, lost, Settled("unknown", "killed", ambiguous=True), 13)
-    assert [(state, send.id) for state, send in commands(outbox)] == [
+    assert outbox.execute("SELECT state, command FROM outbox ORDER BY seq").fetchall() == [
         ("accepted", "1"),
         ("unknown", "2"),
         ("queued", "3"),
@@ -256,8 +248,7 @@ def test_the_arrows_are_those_of_the_picture_and_every_state_has_a_way_out_or_is
 
 def test_the_commands_of_one_customer_are_found_with_how_far_each_has_come(outbox: Connection) -> None:
     queue(outbox, [command("1"), command("2", customer="c2"), command("3", customer="c2")], 10)
-    assert [send.id for _, send in commands(outbox, "c2")] == ["2", "3"]
-    assert [send.id for _, send in commands(outbox)] == ["1", "2", "3"]
+    assert [send.id for _, send in fates(outbox, "c2")] == ["2", "3"]
     (first, second) = queued_of(outbox, "c2")
     end(outbox, first, End("suppressed", "capped"), 11)
     assert [each.send.id for each in queued_of(outbox, "c2")] == [second.send.id] == ["3"]

@@ -13,8 +13,10 @@ from triggers.core.intake import decode
 from triggers.store.contacts import Contact, Contacts, contact_of
 from triggers.store.database import connect, open_database
 from triggers.store.event_log import Arrival, EventLog, read_events
-from triggers.store.outbox import Command, Go, Settled, being_sent, claim, commands, counts, queue, settle
+from triggers.store.messages import send_of
+from triggers.store.outbox import being_sent, claim, counts, queue, settle
 from triggers.store.schema import APPLICATION_ID, MIGRATIONS
+from triggers.store.states import Command, Go, Settled
 from triggers.store.writer import Writer
 
 if TYPE_CHECKING:
@@ -115,7 +117,7 @@ def test_what_left_counts_as_having_left_and_what_did_not_does_not(old: Path) ->
 def test_the_outbox_goes_on_working(old: Path) -> None:
     open_database(old)
     with closing(connect(old)) as connection:
-        assert next(send for _, send in commands(connection)) == msgspec.structs.replace(SEND, id="queued")
+        assert send_of(connection, "queued") == msgspec.structs.replace(SEND, id="queued")
         assert queue(connection, [Command(msgspec.structs.replace(SEND, id="accepted"), PHONE)], AT) == 0
         (lost,) = being_sent(connection)
         settle(connection, lost, Settled("unknown", "killed", ambiguous=True), AT)

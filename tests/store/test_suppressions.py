@@ -14,8 +14,9 @@ from triggers.errors import ServiceUnusable
 from triggers.store.beside import beside, looking, transaction
 from triggers.store.database import connect, open_database
 from triggers.store.messages import leaving_to
-from triggers.store.outbox import Command, Go, claim, queue
+from triggers.store.outbox import claim, queue
 from triggers.store.schema import MIGRATIONS
+from triggers.store.states import Command, Go
 from triggers.store.suppressions import Suppression, allow, changes, suppress, suppression_of, suppressions
 from triggers.store.writer import Writer
 

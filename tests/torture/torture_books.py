@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torture_reading import lines_of, query
 from torture_shop import PRICE, SECRETS
 
-from triggers.store.outbox import ARROWS, QUEUED, SENDING
+from triggers.store.states import ARROWS, QUEUED, SENDING
 
 if TYPE_CHECKING:
     from torture_record import Record, Story

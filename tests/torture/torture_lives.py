@@ -18,7 +18,7 @@ from torture_shop import direct, people
 from torture_world import World
 
 from triggers.core.times import HOUR, MINUTE, SECOND
-from triggers.store.outbox import ARROWS
+from triggers.store.states import ARROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from triggers.drivers.embedded import driver
 from triggers.drivers.embedded.bulletin import Bulletin
 from triggers.drivers.embedded.reception import Reception
 from triggers.store import contacts
-from triggers.store.outbox import QUEUED, SENDING, Settled
+from triggers.store.states import QUEUED, SENDING, Settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable

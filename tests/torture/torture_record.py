@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torture_reading import COMMERCIAL, lines_of, query, takes
 
-from triggers.store.outbox import COUNTED, SENDING
+from triggers.store.states import COUNTED, SENDING
 
 if TYPE_CHECKING:
     import sqlite3

@@ -18,7 +18,8 @@ from torture_shop import Time, call_urls, write_delivery, write_rules
 
 from triggers.core.times import month_text
 from triggers.store.database import connect
-from triggers.store.outbox import Command, queue
+from triggers.store.outbox import queue
+from triggers.store.states import Command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

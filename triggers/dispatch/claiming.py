@@ -14,10 +14,11 @@ from triggers.dispatch.copytext import Copy, refusal
 from triggers.dispatch.phones import country_of
 from triggers.dispatch.promises import COMMERCIAL, PROMISES
 from triggers.dispatch.routing import choose
-from triggers.store.claims import commercial_since, engine_is_behind, month_spent, rule_pause, rule_spent
+from triggers.store.claims import commercial_since, engine_is_behind, rule_pause
 from triggers.store.contacts import NOBODY, NOT_VALID, Contact, contact_of
-from triggers.store.outbox import CANCELLED, EXPIRED, SUPPRESSED, End, Go, Hold
 from triggers.store.receipts import was_delivered
+from triggers.store.spending import month_spent, rule_spent
+from triggers.store.states import CANCELLED, EXPIRED, SUPPRESSED, End, Go, Hold
 from triggers.store.suppressions import suppression_of
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from triggers.dispatch.hours import Hours
     from triggers.dispatch.settings import Delivery
     from triggers.store.database import Connection
-    from triggers.store.outbox import Queued, Ruling
+    from triggers.store.states import Queued, Ruling
 
 LAST_MINUTE = MINUTE
 """Nothing leaves so shortly before its window shuts, in ms: it would arrive outside."""

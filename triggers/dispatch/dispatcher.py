@@ -18,8 +18,9 @@ from triggers.dispatch.callbacks import callback_url
 from triggers.dispatch.gateway import Outgoing, Template, Unknown
 from triggers.dispatch.promises import CLASSES, settled
 from triggers.dispatch.settling import Answered, Settling
-from triggers.store.outbox import QUEUED, SENDING, Hold, being_sent, claim, counts, next_due, settle_all
+from triggers.store.outbox import being_sent, claim, counts, next_due, settle_all
 from triggers.store.receipts import named_early
+from triggers.store.states import QUEUED, SENDING, Hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from triggers.dispatch.settings import Delivery
     from triggers.dispatch.traffic import Road, Traffic
     from triggers.store.database import Connection
-    from triggers.store.outbox import Claim, Leaving, Queued, Ruling
+    from triggers.store.states import Claim, Leaving, Queued, Ruling
     from triggers.store.writer import Writer
 
 COMMANDS_IN_A_CLAIM: Final = 200

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from triggers.dispatch.settings import Delivery
     from triggers.store.database import Connection
     from triggers.store.event_log import Entry, Log
-    from triggers.store.outbox import Leaving
+    from triggers.store.states import Leaving
     from triggers.store.writer import Writer
 
 MOST_WHY: Final = 120

@@ -19,7 +19,8 @@ from triggers.dispatch.phones import read_phone
 from triggers.dispatch.promises import NOTICE, VERIFICATION
 from triggers.language.findings import did_you_mean
 from triggers.store.messages import codes_since, send_of
-from triggers.store.outbox import Command, queue
+from triggers.store.outbox import queue
+from triggers.store.states import Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from triggers.core.times import MINUTE
 from triggers.dispatch.gateway import Accepted, Answer, Barred, Rejected, TryLater, Unknown
 from triggers.dispatch.pacing import backoff_s
-from triggers.store.outbox import ACCEPTED, QUEUED, REJECTED, UNKNOWN, Settled
+from triggers.store.states import ACCEPTED, QUEUED, REJECTED, UNKNOWN, Settled
 
 if TYPE_CHECKING:
-    from triggers.store.outbox import Leaving
+    from triggers.store.states import Leaving
 
 VERIFICATION, NOTICE, MEMBER, GREETING, MARKETING = "verification", "notice", "member", "greeting", "marketing"
 CLASSES: Final = (VERIFICATION, NOTICE, MEMBER, GREETING, MARKETING)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from triggers.dispatch.gateway import Answer
     from triggers.dispatch.hearing import Followed, Hearing
     from triggers.store.database import Connection
-    from triggers.store.outbox import Leaving, Settled
+    from triggers.store.states import Leaving, Settled
     from triggers.store.writer import Writer
 
 

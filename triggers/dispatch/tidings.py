@@ -17,9 +17,10 @@ from triggers.dispatch.phones import country_of, read_phone
 from triggers.dispatch.replies import Meaning, read_reply
 from triggers.store.contacts import customers_with
 from triggers.store.event_log import Arrival
-from triggers.store.outbox import ACCEPTED, UNKNOWN, give_back, move, name
+from triggers.store.outbox import give_back, move, name
 from triggers.store.receipts import Credited, Report, catch_up, named_by, report
 from triggers.store.replies import Answered, keep_reply
+from triggers.store.states import ACCEPTED, UNKNOWN
 from triggers.store.suppressions import Suppression, allow, suppress, suppression_of
 
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ from triggers.dispatch.promises import CLASSES
 from triggers.dispatch.resets import Resets
 from triggers.store.claims import pause, pauses
 from triggers.store.gateway_log import Fared, counted_since, fared, last_changes, rule_fared, tells
-from triggers.store.outbox import ACCEPTED, EXPIRED, UNKNOWN, UNKNOWN_FINAL, move
+from triggers.store.outbox import move
 from triggers.store.overdue import gateways_with, open_since, overdue
+from triggers.store.states import ACCEPTED, EXPIRED, UNKNOWN, UNKNOWN_FINAL
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

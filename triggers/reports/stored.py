@@ -20,8 +20,9 @@ from triggers.store.customers import ENGINES, all_ids, load_customer
 from triggers.store.database import connect_reader
 from triggers.store.decisions import ARMED, ENDED, LATE_CANCEL, POSTPONED, decisions_of
 from triggers.store.event_log import events_of
-from triggers.store.outbox import CANCELLED, EXPIRED, REJECTED, SUPPRESSED, fates
+from triggers.store.messages import fates
 from triggers.store.progress import load_progress
+from triggers.store.states import CANCELLED, EXPIRED, REJECTED, SUPPRESSED
 
 if TYPE_CHECKING:
     import sqlite3

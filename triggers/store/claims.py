@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from triggers.store.outbox import COUNTED
+from triggers.store.states import COUNTED
 
 if TYPE_CHECKING:
     import sqlite3
@@ -36,18 +36,6 @@ def commercial_since(connection: sqlite3.Connection, customer: str, since: int) 
         " AND class NOT IN ('notice', 'verification') ORDER BY left_at",
         (customer, since),
     ).fetchall()
-
-
-def rule_spent(connection: sqlite3.Connection, rule: str) -> int:
-    """Tell what a rule's messages have cost so far, in 1/1000 fen."""
-    return int(connection.execute("SELECT coalesce(sum(spent), 0) FROM spending WHERE rule = ?", (rule,)).fetchone()[0])
-
-
-def month_spent(connection: sqlite3.Connection, month: str) -> int:
-    """Tell what all messages of a month have cost so far, in 1/1000 fen."""
-    return int(
-        connection.execute("SELECT coalesce(sum(spent), 0) FROM spending WHERE month = ?", (month,)).fetchone()[0]
-    )
 
 
 def rule_pause(connection: sqlite3.Connection, rule: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from triggers.store.outbox import COUNTED, DELIVERED, EXPIRED
+from triggers.store.states import COUNTED, DELIVERED, EXPIRED
 
 if TYPE_CHECKING:
     import sqlite3

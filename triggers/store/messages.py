@@ -1,4 +1,4 @@
-"""What became of one message: how it stands, and every move that brought it there."""
+"""What became of messages: how each stands, and every move that brought it there."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from triggers.core.decisions import Send
-from triggers.store.outbox import OPEN, SENDING
+from triggers.store.states import OPEN, SENDING
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
 
 MOST_MOVES = 1_000
 """Of so many moves the first are told; a message has a few."""
@@ -58,6 +59,14 @@ def send_of(connection: sqlite3.Connection, command: str) -> Send | None:
     """Read a command by its id, as it was queued; None if there is none."""
     row = connection.execute("SELECT body FROM outbox WHERE command = ?", (command,)).fetchone()
     return None if row is None else _decoder.decode(row[0])
+
+
+def fates(connection: sqlite3.Connection, customer: str) -> Iterator[tuple[str, Send]]:
+    """Go through a customer's commands in the order they were queued: how far each has come, with the reason if any."""
+    for state, reason, body in connection.execute(
+        "SELECT state, reason, body FROM outbox WHERE customer = ? ORDER BY seq", (customer,)
+    ):
+        yield f"{state}: {reason}" if reason else state, _decoder.decode(body)
 
 
 def codes_since(connection: sqlite3.Connection, phone: str, since: int) -> list[int]:

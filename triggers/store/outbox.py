@@ -1,9 +1,4 @@
-"""Commands on their way: each is in the outbox once, by its id, and moves along the arrows only.
-
-queued ──claim──▶ sending ──▶ accepted ──▶ delivered | undelivered | expired
-   │ ▲              │  ├────▶ rejected
-   │ └──definitely──┘  └────▶ unknown ──▶ accepted | delivered | undelivered | unknown_final
-   └──▶ cancelled | suppressed | expired
+"""Commands on their way: each is in the outbox once, by its id, and moves along the arrows of ``states`` only.
 
 Every move is written to ``transitions`` in the same transaction, and moves the money with it: what is queued is
 reserved, what may have left is spent, and what neither will any more is released. Amounts in 1/1000 fen.
@@ -11,122 +6,34 @@ reserved, what may have left is spent, and what neither will any more is release
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from triggers.core.decisions import Send
+from triggers.store.spending import pay
+from triggers.store.states import (
+    ARROWS,
+    CANCELLED,
+    OPEN,
+    QUEUED,
+    SENDING,
+    Claim,
+    Command,
+    End,
+    Go,
+    Leaving,
+    Queued,
+    Ruling,
+    Settled,
+)
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-QUEUED, SENDING, ACCEPTED, UNKNOWN = "queued", "sending", "accepted", "unknown"
-DELIVERED, UNDELIVERED, REJECTED, UNKNOWN_FINAL = "delivered", "undelivered", "rejected", "unknown_final"
-CANCELLED, SUPPRESSED, EXPIRED = "cancelled", "suppressed", "expired"
-
-ARROWS: dict[str, frozenset[str]] = {
-    QUEUED: frozenset({SENDING, CANCELLED, SUPPRESSED, EXPIRED}),
-    SENDING: frozenset({ACCEPTED, REJECTED, UNKNOWN, QUEUED}),
-    ACCEPTED: frozenset({DELIVERED, UNDELIVERED, EXPIRED}),
-    UNKNOWN: frozenset({ACCEPTED, DELIVERED, UNDELIVERED, UNKNOWN_FINAL}),
-}
-"""Where each state may move to; what is not named is final."""
-
-STATES = (*ARROWS, DELIVERED, UNDELIVERED, REJECTED, UNKNOWN_FINAL, CANCELLED, SUPPRESSED, EXPIRED)
-COUNTED = (SENDING, UNKNOWN, UNKNOWN_FINAL, ACCEPTED, DELIVERED, UNDELIVERED)
-"""The states that count for caps: the message left, or may have."""
-
-OPEN = f"state IN ('{SENDING}', '{UNKNOWN}', '{ACCEPTED}')"
-"""The words of the index of what has left and has no end: SQLite takes it only where a query says them, too."""
+    from collections.abc import Callable, Iterable, Sequence
 
 _decoder = msgspec.json.Decoder(Send)
 _encoder = msgspec.json.Encoder()
-
-
-class Command(NamedTuple):
-    """A message that is to leave, and the number it goes to (None: not known)."""
-
-    send: Send
-    phone: str | None
-
-
-class Queued(NamedTuple):
-    """A command in the outbox, as a claim looks at it.
-
-    ``attempts`` counts how often it was claimed, ``ambiguous`` how often it may have left; ``tried`` names the gateways
-    that definitely did not take it, ``gateway`` the last one; ``left_at`` when it last began to leave, epoch ms.
-    ``reason`` says what held it back last; ``month`` is the shop's month that its money counts in.
-    """
-
-    seq: int
-    send: Send
-    phone: str | None
-    attempts: int
-    ambiguous: int
-    tried: tuple[str, ...]
-    gateway: str | None
-    queued_at: int
-    left_at: int | None
-    reason: str = ""
-    month: str = ""
-
-
-class Go(NamedTuple):
-    """Let it leave now through a gateway, for that much; ``valid_until`` epoch ms."""
-
-    gateway: str
-    phone: str
-    cost: int
-    valid_until: int
-
-
-class Hold(NamedTuple):
-    """Look at it again at ``until``, epoch ms."""
-
-    until: int
-    reason: str
-
-
-class End(NamedTuple):
-    """It will not leave any more."""
-
-    state: str
-    reason: str
-
-
-Ruling: TypeAlias = Go | Hold | End
-
-
-class Leaving(NamedTuple):
-    """A claimed command, from the transaction that claimed it."""
-
-    queued: Queued
-    go: Go
-
-
-class Claim(NamedTuple):
-    """What a claim did: what leaves, what ended and why, and what is held until when."""
-
-    leaving: list[Leaving]
-    ended: list[tuple[Queued, End]]
-    held: list[tuple[Queued, Hold]]
-
-
-class Settled(NamedTuple):
-    """Where an answer moves a command that is being sent.
-
-    ``spent`` is false where it definitely did not leave; ``ambiguous`` true where it may have. ``refused`` is true where
-    its gateway should not be asked again for it; ``not_before`` (epoch ms) is when it may be claimed again.
-    """
-
-    state: str
-    reason: str = ""
-    provider_id: str | None = None
-    not_before: int = 0
-    spent: bool = True
-    ambiguous: bool = False
-    refused: bool = False
 
 
 def queue(
@@ -157,7 +64,7 @@ def queue(
             ),
         ).rowcount
         if added:
-            _pay(connection, send.rule, month(send), reserved=send.cost)
+            pay(connection, send.rule, month(send), reserved=send.cost)
         new += added
     return new
 
@@ -268,9 +175,9 @@ def name(connection: sqlite3.Connection, seq: int, provider_id: str | None) -> N
 
 def give_back(connection: sqlite3.Connection, seq: int) -> None:
     """Take back what a message had cost, where only delivered ones are billed."""
-    (cost,) = connection.execute("SELECT cost FROM outbox WHERE seq = ?", (seq,)).fetchone()
+    cost, rule, month = connection.execute("SELECT cost, rule, month FROM outbox WHERE seq = ?", (seq,)).fetchone()
     connection.execute("UPDATE outbox SET cost = 0 WHERE seq = ?", (seq,))
-    _pay_for(connection, seq, spent=-cost, released=cost)
+    pay(connection, rule, month, spent=-cost, released=cost)
 
 
 def queued_of(connection: sqlite3.Connection, customer: str) -> list[Queued]:
@@ -322,24 +229,6 @@ def counts(connection: sqlite3.Connection) -> dict[str, int]:
     return dict(connection.execute("SELECT state, count(*) FROM outbox GROUP BY state").fetchall())
 
 
-def commands(connection: sqlite3.Connection, customer: str | None = None) -> Iterator[tuple[str, Send]]:
-    """Go through the commands in the order they were queued: state and command; of one customer, or all."""
-    where = "" if customer is None else "WHERE customer = ?"
-    for state, body in connection.execute(
-        f"SELECT state, body FROM outbox {where} ORDER BY seq",
-        () if customer is None else (customer,),
-    ):
-        yield state, _decoder.decode(body)
-
-
-def fates(connection: sqlite3.Connection, customer: str) -> Iterator[tuple[str, Send]]:
-    """Go through a customer's commands in the order they were queued: how far each has come, with the reason if any."""
-    for state, reason, body in connection.execute(
-        "SELECT state, reason, body FROM outbox WHERE customer = ? ORDER BY seq", (customer,)
-    ):
-        yield f"{state}: {reason}" if reason else state, _decoder.decode(body)
-
-
 _NOTE = "INSERT INTO transitions (message, at, old, new, reason, gateway, attempt) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _COLUMNS = "seq, body, phone, attempts, ambiguous, tried, gateway, queued_at, left_at, reason, month"
 
@@ -363,21 +252,4 @@ def _note(
 
 
 def _pay_of(connection: sqlite3.Connection, queued: Queued, **amounts: int) -> None:
-    _pay(connection, queued.send.rule, queued.month, **amounts)
-
-
-def _pay_for(connection: sqlite3.Connection, seq: int, *, reserved: int = 0, spent: int = 0, released: int = 0) -> None:
-    rule, month = connection.execute("SELECT rule, month FROM outbox WHERE seq = ?", (seq,)).fetchone()
-    _pay(connection, rule, month, reserved=reserved, spent=spent, released=released)
-
-
-def _pay(
-    connection: sqlite3.Connection, rule: str, month: str, *, reserved: int = 0, spent: int = 0, released: int = 0
-) -> None:
-    if reserved or spent or released:
-        connection.execute(
-            "INSERT INTO spending (rule, month, reserved, spent, released) VALUES (?1, ?2, ?3, ?4, ?5)"
-            " ON CONFLICT (rule, month) DO UPDATE SET reserved = reserved + ?3, spent = spent + ?4,"
-            " released = released + ?5",
-            (rule, month, reserved, spent, released),
-        )
+    pay(connection, queued.send.rule, queued.month, **amounts)

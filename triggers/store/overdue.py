@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from triggers.store.outbox import OPEN, QUEUED
+from triggers.store.states import OPEN, QUEUED
 
 if TYPE_CHECKING:
     import sqlite3

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from triggers.store.outbox import ACCEPTED, DELIVERED, QUEUED, SENDING, UNDELIVERED, UNKNOWN, move
+from triggers.store.outbox import move
+from triggers.store.states import ACCEPTED, DELIVERED, QUEUED, SENDING, UNDELIVERED, UNKNOWN
 
 if TYPE_CHECKING:
     import sqlite3

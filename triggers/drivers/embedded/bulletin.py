@@ -9,7 +9,7 @@ from triggers.core.decisions import Ended, Postponed
 from triggers.dispatch.gateways.console import ConsoleGateway
 from triggers.drivers.embedded.screen import REFRESH_S, SUMMARY_EVERY_S, Screen
 from triggers.errors import OutputUnusable
-from triggers.store.outbox import ACCEPTED, CANCELLED, QUEUED, SENDING
+from triggers.store.states import ACCEPTED, CANCELLED, QUEUED, SENDING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

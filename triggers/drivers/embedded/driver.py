@@ -20,8 +20,9 @@ from triggers.replay.replay import Replay
 from triggers.store.customers import save_customers, waking
 from triggers.store.decisions import append_decisions, row_of
 from triggers.store.event_log import oldest_after, read_events
-from triggers.store.outbox import Command, cancel, queue
+from triggers.store.outbox import cancel, queue
 from triggers.store.progress import Progress, save_progress
+from triggers.store.states import Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

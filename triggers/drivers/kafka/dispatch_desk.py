@@ -11,8 +11,8 @@ from triggers.dispatch.promises import COMMERCIAL
 from triggers.drivers.kafka.keys import partition_of
 from triggers.store.database import saying
 from triggers.store.event_log import oldest_after
-from triggers.store.outbox import QUEUED
 from triggers.store.progress import load_progress
+from triggers.store.states import QUEUED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,7 +14,7 @@ from triggers.drivers.kafka.dispatch_reading import Reader
 from triggers.drivers.kafka.dispatch_topics import CommandTaker, Copied, DecisionTaker, LogTaker, Ordered
 from triggers.drivers.kafka.records import COMMANDS, DECISIONS, EVENTS
 from triggers.store.log_copy import LogCopy
-from triggers.store.outbox import CANCELLED, QUEUED
+from triggers.store.states import CANCELLED, QUEUED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Mapping

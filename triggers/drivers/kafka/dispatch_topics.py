@@ -15,8 +15,9 @@ from triggers.drivers.kafka.records import Come, Sending, decode_command, decode
 from triggers.store.decisions import DecisionRow, append_decisions
 from triggers.store.fleet import Reached, decided_up_to, engine_reached, partitions
 from triggers.store.log_copy import LogCopy, Logged, opts_out
-from triggers.store.outbox import Command, cancel, queue
+from triggers.store.outbox import cancel, queue
 from triggers.store.progress import Progress, save_progress
+from triggers.store.states import Command
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping
