@@ -18,9 +18,15 @@ from kafka_broker import Cluster, create_topics, free_ports, needed
 from kafka_guard import KEY_PASSWORD, PASSWORD, USER, Guard, give_rights
 from played_workers import PHONE, Fleet, now, until
 from running import Running
+from structlog.testing import capture_logs
 
 from triggers.drivers.kafka.connection import administering, reading, writing
+from triggers.drivers.kafka.dispatch_settings import FaceSettings
+from triggers.drivers.kafka.records import DEAD_LETTERS, EVENTS
 from triggers.drivers.kafka.settings import KafkaSettings
+from triggers.drivers.kafka.web_heeding import Heeding
+from triggers.drivers.kafka.web_intake import LogIntake
+from triggers.drivers.kafka.web_process import WebMetrics
 from triggers.errors import AccessRefused, ServiceUnusable
 
 if TYPE_CHECKING:
@@ -282,3 +288,34 @@ async def test_a_fleet_that_is_not_known_ends_at_once_and_says_why(
     status, said = await command("topics")
     assert (status, said.count("refuses the user: see TRIGGERS_KAFKA_SASL_USERNAME")) == (2, 1)
     assert time.monotonic() - began < 30
+
+
+async def test_a_web_process_that_was_let_in_before_goes_on_trying_and_says_why(guarded: Guarded) -> None:
+    topics = [f"again.{name}" for name in (EVENTS, DEAD_LETTERS)]
+    await create_topics(guarded.cluster.bootstrap, dict.fromkeys(topics, 1))
+    rights = [f"--allow-principal User:{USER} --operation All --topic {topic}" for topic in topics]
+    await give_rights(guarded.cluster.bootstrap, rights)
+    known = face(guarded.settings("safe", prefix="again."))
+    unknown = face(guarded.settings("safe", prefix="again.", sasl_password="not-the-word"))  # noqa: S106  made up
+    heeding = Heeding(known)
+    intake = LogIntake(known, heeding, WebMetrics().events)
+    running = asyncio.create_task(intake.run())
+    try:
+        await until(lambda: intake.connected)
+        with capture_logs() as logs:
+            intake._settings = unknown  # noqa: SLF001  as if Kafka had another password by now
+            intake._broken.set()  # noqa: SLF001  as if a write had failed
+            await until(lambda: len([each for each in logs if "refuses the user" in each.get("error", "")]) > 1)
+        assert not intake.connected
+        intake._settings = known  # noqa: SLF001  as if it were the old one again
+        await until(lambda: intake.connected)
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+        await intake.close()
+        await heeding.close()
+
+
+def face(settings: KafkaSettings) -> FaceSettings:
+    """Make a web process's settings of those of all."""
+    return FaceSettings(**{name: getattr(settings, name) for name in settings.model_fields_set})
