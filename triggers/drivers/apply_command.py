@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from triggers.drivers.beside_option import DATABASE
+
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
 
 FINDINGS: Final = 1
 FLEET: Final = "TRIGGERS_KAFKA_BOOTSTRAP"
@@ -24,14 +26,7 @@ _WORDS: Final = {
 @click.command()
 @click.argument("rule", metavar="ID")
 @click.option("--overdue", type=click.Choice(list(_WORDS)), required=True, help="What becomes of the messages.")
-@click.option(
-    "--db",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    default=Path("triggers.db"),
-    show_default=True,
-    help="The service's database.",
-)
+@DATABASE
 @click.option("--bootstrap", metavar="HOST:PORT", help=f"Of a fleet: where Kafka is; also {FLEET} in the environment.")
 @click.option("--prefix", metavar="TEXT", help="Of a fleet: what its topics begin with.  [default: triggers.]")
 def apply(rule: str, overdue: str, db: Path, bootstrap: str | None, prefix: str | None) -> int:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from triggers.drivers.beside_option import DATABASE
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FINDINGS = 1
 
 
 @click.command()
 @click.argument("rule", metavar="ID")
-@click.option(
-    "--db",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    default=Path("triggers.db"),
-    show_default=True,
-    help="The service's database.",
-)
+@DATABASE
 def resume(rule: str, db: Path) -> int:
     """Let the rule ID go on that was paused for its numbers (stop_if, safety).
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import click
 
+from triggers.drivers.beside_option import DATABASE
 from triggers.errors import InputUnusable, OutputUnusable
 
 if TYPE_CHECKING:
@@ -33,9 +34,6 @@ MOST_LISTED: Final = 1_000
 MOST_BAD_LINES: Final = 100
 
 _PATH = click.Path(path_type=Path)
-_DB = click.option(
-    "--db", metavar="FILE", type=_PATH, default=Path("triggers.db"), show_default=True, help="The service's database."
-)
 _COUNTRY = click.option(
     "--country",
     metavar="CC",
@@ -57,7 +55,7 @@ def group() -> None:
 
 @group.command("list")
 @click.argument("phone", required=False)
-@_DB
+@DATABASE
 @_COUNTRY
 def show(phone: str | None, db: Path, country: str) -> int:
     """Show the list, or what happened to PHONE on it."""
@@ -80,7 +78,7 @@ def show(phone: str | None, db: Path, country: str) -> int:
 @click.argument("phone")
 @click.option("--reason", metavar="TEXT", required=True, help="Why; it is kept.")
 @_AUTHOR
-@_DB
+@DATABASE
 @_COUNTRY
 def add(phone: str, reason: str, author: str | None, db: Path, country: str) -> int:
     """Put PHONE on the list, and wait until nothing commercial that had begun to leave to it is leaving any more.
@@ -105,7 +103,7 @@ def add(phone: str, reason: str, author: str | None, db: Path, country: str) -> 
 @click.argument("phone")
 @click.option("--reason", metavar="TEXT", required=True, help="Why; it is kept.")
 @_AUTHOR
-@_DB
+@DATABASE
 @_COUNTRY
 def remove(phone: str, reason: str, author: str | None, db: Path, country: str) -> int:
     """Take PHONE off the list.
@@ -126,7 +124,7 @@ def remove(phone: str, reason: str, author: str | None, db: Path, country: str) 
 @click.argument("file", metavar="FILE")
 @click.option("--reason", metavar="TEXT", default="imported", show_default=True, help="For lines that name none.")
 @_AUTHOR
-@_DB
+@DATABASE
 @_COUNTRY
 def take(file: str, reason: str, author: str | None, db: Path, country: str) -> int:
     """Put the numbers of FILE on the list: CSV with columns phone, reason and author, or one number a line.
@@ -147,7 +145,7 @@ def take(file: str, reason: str, author: str | None, db: Path, country: str) -> 
 
 @group.command()
 @click.option("--out", metavar="FILE", type=_PATH, help="Where to.  [default: standard output]")
-@_DB
+@DATABASE
 def export(out: Path | None, db: Path) -> int:
     """Write the list as CSV that spreadsheets can open: what they would take for a formula is behind an apostrophe."""
     from triggers.dispatch.suppression_files import write_list  # noqa: PLC0415

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from triggers.core.events import EVENT_TYPES
 from triggers.language.expressions import functions, operators, tree
-from triggers.language.expressions.findings import Finding, did_you_mean
+from triggers.language.expressions.findings import Finding
 from triggers.language.expressions.types import (
     BOOL,
     NULL,
@@ -22,6 +22,7 @@ from triggers.language.expressions.types import (
     event_object,
     list_of,
 )
+from triggers.language.findings import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

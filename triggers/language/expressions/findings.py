@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,9 +31,3 @@ class ExpressionError(ValueError):
     def __init__(self, findings: Iterable[Finding]) -> None:
         self.findings = sorted(set(findings))[:MAX_FINDINGS]
         super().__init__("; ".join(map(str, self.findings)))
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a hint to append to a message, with the nearest of the ``known`` names; empty when none is near."""
-    near = get_close_matches(name, list(known), n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""

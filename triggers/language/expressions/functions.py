@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from triggers.language.expressions import tree
-from triggers.language.expressions.findings import did_you_mean
 from triggers.language.expressions.types import BOOL, STRING, UNKNOWN, WHOLE, Type, list_of
+from triggers.language.findings import did_you_mean
 
 if TYPE_CHECKING:
     from triggers.language.expressions.check import Check
