@@ -49,11 +49,6 @@ class Fate(StrEnum):
         """Whether the message reaches its handset."""
         return self is Fate.OK or self.endswith("taken")
 
-    @property
-    def definite(self) -> bool:
-        """Whether the answer says for certain that the message did not leave."""
-        return self in (Fate.THROTTLED, Fate.REFUSED, Fate.REJECTED)
-
 
 _ANSWERS = {
     Fate.THROTTLED: (429, {"status": "busy"}),

@@ -90,7 +90,6 @@ class Engine(Desk):
         self.at = NOW
         self.busy = False
         self.status = "ok"
-        self.heeded_names: list[str] = []
         self.counted: list[None] = []
         delivery = Delivery(
             {name: MouthSettings(gateway=each, **more.pop(name, {})) for name, each in gateways.items()},
@@ -121,7 +120,7 @@ class Engine(Desk):
         return self.log.append(arrivals)
 
     async def heeded(self, arrivals: Sequence[Arrival]) -> None:
-        self.heeded_names += [getattr(arrival.meaning, "customer", "") for arrival in arrivals]
+        """Nothing leaves."""
 
     def health(self) -> dict[str, Any]:
         return {"status": self.status}

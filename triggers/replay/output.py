@@ -16,7 +16,7 @@ from triggers.errors import OutputUnusable
 from triggers.replay.sorting import SortedLines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
 
     from triggers.core.decisions import Ended, Send
@@ -51,13 +51,6 @@ class Lines:
         """Write a line, which ends with its newline."""
         try:
             self._file.write(line)
-        except OSError as error:
-            raise self._unusable(error) from error
-
-    def write_all(self, lines: Iterable[bytes]) -> None:
-        """Write many lines."""
-        try:
-            self._file.writelines(lines)
         except OSError as error:
             raise self._unusable(error) from error
 

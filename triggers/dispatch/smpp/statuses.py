@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Meaning: TypeAlias = Literal["rejected", "invalid_number", "blacklisted", "try_later", "barred"]
 
-OK, ALREADY_BOUND, BIND_FAILED, NOT_BOUND = 0x00, 0x05, 0x0D, 0x04
+OK, BIND_FAILED, NOT_BOUND = 0x00, 0x0D, 0x04
 UNKNOWN_COMMAND = 0x03
 TRY_AGAIN, NEVER_AGAIN = 0x64, 0x65
 """Our own word on a deliver_sm: a temporary and a permanent error of the receiver (ESME_RX_T_APPN, ESME_RX_P_APPN)."""
