@@ -17,7 +17,7 @@ from triggers.core.intake import decode_many
 from triggers.core.room import MOST_OF_A_RULE
 from triggers.core.rulebook import Rulebook
 from triggers.core.times import DAY
-from triggers.drivers.kafka import bounds, people
+from triggers.drivers.kafka import bounds, people, playing
 from triggers.drivers.kafka import partition as partition_module
 from triggers.drivers.kafka.records import OWN, TICK, Answered, decode_place, encode_answered
 from triggers.errors import ServiceUnusable
@@ -202,7 +202,7 @@ def test_wakes_that_are_put_off_again_and_again_are_not_all_remembered(monkeypat
     fleet = Fleet(restarting, 1, seed=1, most=1)
     fleet.write([order("a", number * 1000) for number in range(100)], tick_at=START + DAY // 2)
     fleet.run()
-    assert len(fleet.partitions[0]._people._wakes) <= 12  # noqa: SLF001  memory shows nowhere else
+    assert len(fleet.partitions[0]._play.people._wakes) <= 12  # noqa: SLF001  memory shows nowhere else
     fleet.append(0, START + 2 * DAY, None, TICK)
     fleet.run()
     assert [send.at for send in fleet.sends] == [START + 99_000 + DAY]
@@ -227,7 +227,7 @@ def test_a_record_that_cannot_be_decided_on_is_named(monkeypatch: pytest.MonkeyP
     fleet = Fleet(PLAIN, 1, seed=1)
     fleet.write([order("a", 0), order("b", 0)], tick_at=START + 1)
     list(fleet.partitions[0].take(fleet.logs[0][:1]))
-    monkeypatch.setattr(partition_module, "handle", fails)
+    monkeypatch.setattr(playing, "handle", fails)
     with pytest.raises(ZeroDivisionError) as caught:
         list(fleet.partitions[0].take(fleet.logs[0]))
     assert caught.value.__notes__ == ["at events/0/1"]
