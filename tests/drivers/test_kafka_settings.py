@@ -18,7 +18,7 @@ def test_a_try_waits_only_where_time_is_real() -> None:
 
 
 def test_a_session_bears_the_loss_of_a_heartbeat() -> None:
-    with pytest.raises(ValidationError, match="session_timeout_s is at least 3 times heartbeat_s"):
+    with pytest.raises(ValidationError, match="KAFKA_SESSION_TIMEOUT_S is at least 3 times TRIGGERS_KAFKA_HEARTBEAT_S"):
         KafkaSettings(session_timeout_s=6, heartbeat_s=2.5)
     assert KafkaSettings(session_timeout_s=6, heartbeat_s=2).heartbeat_s == 2
 

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from triggers.drivers.kafka.connection_settings import ConnectionSettings
+from triggers.drivers.kafka.connection_settings import PREFIX, ConnectionSettings
 
 MOST_PARTITIONS: Final = 1_024
 DAY_S: Final = 86_400
@@ -56,7 +56,7 @@ class KafkaSettings(ConnectionSettings):
     def _in_time(self) -> Self:
         """Refuse heartbeats so rare that one that is lost ends a worker's session."""
         if self.heartbeat_s * HEARTBEATS > self.session_timeout_s:
-            raise ValueError(f"session_timeout_s is at least {HEARTBEATS} times heartbeat_s")
+            raise ValueError(f"{PREFIX}SESSION_TIMEOUT_S is at least {HEARTBEATS} times {PREFIX}HEARTBEAT_S")
         return self
 
     @property
