@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from aiokafka.producer.message_accumulator import BatchBuilder
 
     Headers: TypeAlias = Sequence[tuple[str, bytes]]
+    Packable: TypeAlias = tuple[bytes | None, bytes | None, int | None, Headers]
 
 BATCH_BYTES: Final = 1024 * 1024
 """How large a batch is at most; a larger record is one of its own."""
@@ -37,13 +38,16 @@ async def send_all(producer: AIOKafkaProducer, topic: str, rows: Mapping[int, Se
             raise outcome
 
 
-def packed(producer: AIOKafkaProducer, rows: Iterable[Row]) -> Iterator[BatchBuilder]:
+def packed(producer: AIOKafkaProducer, rows: Iterable[Packable]) -> Iterator[BatchBuilder]:
     """Pack rows, in their order, into batches of the producer's ``max_batch_size``; a larger row is one of its own."""
     batch = producer.create_batch()
+    append = batch.append
+    none: list[tuple[str, bytes]] = []
     for key, value, timestamp, headers in rows:
-        while batch.append(key=key, value=value, timestamp=timestamp, headers=[*headers]) is None:
+        while append(key=key, value=value, timestamp=timestamp, headers=[*headers] if headers else none) is None:
             yield batch
             batch = producer.create_batch()  # the first one always fits
+            append = batch.append
     if batch.record_count():
         batch.close()
         yield batch

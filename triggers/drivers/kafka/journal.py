@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 
-from triggers.drivers.kafka.batches import Row, packed
+from triggers.clock import wall_ms
+from triggers.drivers.kafka.batches import packed
 from triggers.drivers.kafka.connection import connect, reading, saying
 from triggers.errors import PartitionLost, ServiceUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from aiokafka.structs import RecordMetadata
 
-    from triggers.drivers.kafka.batches import Headers
+    from triggers.drivers.kafka.batches import Headers, Packable
     from triggers.drivers.kafka.settings import KafkaSettings
 
 MOST_BATCH: Final = 900_000
@@ -146,11 +147,12 @@ class Journal:
             await producer.stop()
 
 
-def _rows(batch: Batch) -> Iterator[Row]:
+def _rows(batch: Batch) -> Iterable[Packable]:
     """Give the records as they are packed. Raises ServiceUnusable for one that no topic of ours takes."""
-    none: Sequence[Headers] = [()] * len(batch.records)
-    for (key, value), headers in zip(batch.records, batch.headers or none, strict=True):
-        size = len(key or b"") + len(value or b"") + _OVERHEAD
-        if size > MOST_RECORD:
-            raise ServiceUnusable(f"a record of {size} bytes is too large for {batch.topic} {batch.partition}")
-        yield Row(key, value, None, headers)
+    largest = max((len(value or b"") for _, value in batch.records), default=0)
+    if largest > MOST_RECORD - _OVERHEAD:
+        raise ServiceUnusable(f"a record of {largest} bytes is too large for {batch.topic} {batch.partition}")
+    now = wall_ms()
+    if not batch.headers:
+        return [(key, value, now, ()) for key, value in batch.records]
+    return [(key, value, now, headers) for (key, value), headers in zip(batch.records, batch.headers, strict=True)]
