@@ -92,7 +92,7 @@ async def test_large_records_and_many_small_ones_fit(desk: Desk) -> None:
 
 async def test_what_is_too_large_is_told_with_its_place(desk: Desk) -> None:
     journal, _ = await desk.owner()
-    with pytest.raises(ServiceUnusable, match=r"a record of 9000081 bytes is too large for .*state 0"):
+    with pytest.raises(ServiceUnusable, match=r"a record of 9000000 bytes is too large for .*state 0"):
         await journal.commit(desk.turn((b"a", b"y" * 9_000_000)))
 
 
