@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 from triggers.core.customer import Customer
 from triggers.core.times import NEVER
-from triggers.drivers.kafka.bounds import within_bounds
-from triggers.drivers.kafka.records import State, decode_state, is_asking, wake_of
+from triggers.drivers.kafka import bounds
+from triggers.drivers.kafka.pasts import Past
+from triggers.drivers.kafka.records import State, decode_state, encode_state, is_asking, wake_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+LONG_PAST: Final = 3_000
+"""From so many bytes on a record is written with what was encoded of it before; for a shorter one that takes longer."""
 SPARE_WAKES: Final = 10_000
 """How many wakes that were put off are kept beyond two a customer, before they are sorted out."""
 
@@ -31,6 +34,7 @@ class People:
         self._most = most
         self.at_hand: dict[bytes, State] = {}
         self.touched: dict[bytes, None] = {}
+        self._pasts: dict[bytes, Past] = {}
         self._wakes = self._all_wakes()
 
     def __len__(self) -> int:
@@ -81,8 +85,13 @@ class People:
         if len(self._wakes) > SPARE_WAKES + 2 * len(self._rows):
             self._wakes[:] = self._all_wakes()  # the same list: `woken` may be under way
         for key in list(islice(self.at_hand, max(0, len(self.at_hand) - self._most))):
-            del self.at_hand[key]
+            self.let_go(key)
         return records
+
+    def let_go(self, key: bytes) -> None:
+        """Keep a customer as a record only."""
+        del self.at_hand[key]
+        self._pasts.pop(key, None)
 
     def copies(self, number: int) -> Iterator[list[Customer]]:
         """Give copies of all customers as they are now, so many at a time; what happens meanwhile does not matter."""
@@ -91,8 +100,15 @@ class People:
             yield [decode_state(row).customer for row in some]
 
     def _keep(self, key: bytes, state: State) -> bytes:
-        row = within_bounds(state, lambda: self._give_way(key, state))
-        wake, before = state.customer.wake, self._rows.get(key)
+        before = self._rows.get(key)
+        if before is None or len(before) < LONG_PAST:
+            row = encode_state(state, state.customer.wake)
+        else:
+            row = self._pasts.setdefault(key, Past()).record(state)
+        if len(row) > bounds.MOST_STATE:
+            self._pasts.pop(key, None)
+            row = bounds.within_bounds(state, lambda: self._give_way(key, state))
+        wake = state.customer.wake
         if wake < NEVER and (before is None or wake_of(before) != wake):
             heappush(self._wakes, (wake, key))
         self._rows[key] = row

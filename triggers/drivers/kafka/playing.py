@@ -186,7 +186,7 @@ class Play:
         out += reconcile(self.book, state.customer, self.clock)
         if idle:
             if known is None:
-                del self.people.at_hand[key]  # the place tells which slots have passed
+                self.people.let_go(key)  # the place tells which slots have passed
             return
         self.people.touched[key] = None
         self._decide(key, state, out, self.clock)
