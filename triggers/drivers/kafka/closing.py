@@ -10,8 +10,8 @@ import structlog
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-CLOSING_S: Final = 30.0
-"""How long a connection may take to close, with the last words on it."""
+CLOSING_S: Final = 10.0
+"""How long a connection may take to close, with the last words on it: less than anybody waits before they kill."""
 
 _log = structlog.get_logger("dispatch")
 
