@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 from fleets import Fleet, lines
-from scenes import HOUR, MINUTE, START, book, rule
+from scenes import HOUR, MINUTE, START, book, rule, shop
 
 from triggers.core.events import EVENT_TYPES
 from triggers.core.flaws import MAX_EVENT_BYTES, MAX_KEY
 from triggers.core.room import MOST_OF_A_RULE
 from triggers.core.times import DAY
 from triggers.drivers.kafka import bounds
-from triggers.drivers.kafka.records import TICK, Come, State, decode_reported, decode_state
+from triggers.drivers.kafka.records import TICK, Come, State, decode_reported, decode_state, encode_state
 
 FREE = {"text": "x", "window": ["00:00-24:00"]}
 SMALL = 60_000
@@ -215,6 +215,30 @@ def test_what_orders_behind_a_question_are_made_of_is_forgotten_before_any_is_me
     let_pass(fleet, 4 * HOUR)
     assert len(row(fleet)) <= SMALL
     assert len(state(fleet).behind) == 40
+
+
+def test_who_met_all_events_early_may_ask_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_shop = shop(look_ahead="6h")
+    low = each("order.created", "low", in_shop=in_shop, wait="1h", priority=10, limits={"total": 9})
+    unless = [{"event": "favorite.removed", "match": "customer"}]
+    high = each("favorite.added", "high", in_shop=in_shop, wait="2h", priority=90, unless=unless)
+    fleet = Fleet(book(low, high, in_shop=in_shop), 1, seed=1)
+    fleet.put(ordered(0), "a", START)
+    fleet.put(told(1, "favorite.added", product_id="p"), "a", START + 1)
+    let_pass(fleet, HOUR + MINUTE)
+    asking = state(fleet)
+    assert asking.ask is not None
+    assert not asking.ask.reserve  # it yields
+    while bounds.forget(asking):
+        pass
+    monkeypatch.setattr(bounds, "MOST_STATE", len(encode_state(asking, 0)) + 30)
+    fleet.put(told(2, "favorite.removed", HOUR + MINUTE, product_id="p"), "a", START + HOUR + MINUTE)
+    assert let_pass(fleet, 90 * MINUTE) == {}
+    assert [made.reason for made in fleet.decided][-1] == "cancelled"
+    fleet.append(0, START + DAY, None, TICK)
+    fleet.run()
+    assert fleet.partitions[0].waiting == 0
+    assert [(send.rule, send.at - START) for send in fleet.sends] == [("low", HOUR)]
 
 
 @pytest.mark.usefixtures("little_room")

@@ -170,6 +170,32 @@ def test_a_slot_that_opened_for_who_waits_for_an_answer_is_not_lost_by_an_edit()
     assert found == [("a", "daily", 2 * HOUR), ("a", "r", 0), ("b", "daily", 2 * HOUR), ("b", "r", 0)]
 
 
+@pytest.mark.parametrize("anew", [False, True])
+def test_who_comes_after_a_question_that_an_edit_voids_is_answered_by_what_came_of_that(*, anew: bool) -> None:
+    limited = {"wait": "1h", "send": FREE, "limits": {"total": 1}}
+    before = core_book(rule("r", **limited), revision="before")
+    after = core_book(rule("r", audience={"where": "customer.orders_paid >= 1"}, **limited), revision="after")
+    fleet = Fleet(before, 2, seed=1)
+    paid = {"id": "p", "type": "order.paid", "customer": "b", "order_id": "o", "amount": 1, "at": START}
+    fleet.put(msgspec.json.encode(paid), "b", START)
+    fleet.write([order("a", 0)], tick_at=START + 1)
+    fleet.append(1, START + 2 * HOUR, None, TICK)  # "a" asks
+    fleet.run()
+    assert [each.waiting for each in fleet.partitions] == [0, 1]
+    fleet.change(after)
+    if anew:
+        fleet.begin_anew(1)
+    visited = {"id": "v", "type": "store.visited", "customer": "a", "at": START + 2 * HOUR}
+    fleet.put(msgspec.json.encode(visited), "a", START + 2 * HOUR)
+    fleet.put(*order("b", 3 * HOUR))
+    for number in (0, 1):
+        fleet.append(number, START + 5 * HOUR, None, TICK)
+        fleet.commit(number, fleet.partitions[number].take(fleet.logs[number][fleet.read[number] :]))
+        fleet.read[number] = len(fleet.logs[number])
+    fleet.run()  # both questions are answered at once where that is allowed
+    assert [send.customer for send in fleet.sends] == ["b"]
+
+
 def test_rules_that_come_to_share_are_kept_by_all_partitions() -> None:
     fleet = Fleet(PLAIN, 2, seed=1)
     fleet.write([order("a", HOUR), order("b", 0)], tick_at=START + HOUR)

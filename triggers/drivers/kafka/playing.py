@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class Play:
     """The customers of a partition at the instant ``clock`` (epoch ms) of its log; what is decided goes into ``turn``.
 
-    ``stalled`` are those who wait for an answer, each with when the events held for them may make them ask, and the place
-    of the first of those. All others have passed the slots up to ``opened``; ``slot`` is the next one.
+    ``stalled`` are those who wait for an answer, each with when they may ask beside what their question says, and the place
+    of the first event held for them. All others have passed the slots up to ``opened``; ``slot`` is the next one.
     """
 
     def __init__(
@@ -116,16 +116,20 @@ class Play:
 
     def _hold(self, key: bytes, state: State, events: list[tuple[int, AnyEvent]]) -> None:
         """Keep events for when the customer's question is answered."""
-        known = self.stalled.get(key, (NEVER, -1))[0] if state.behind else NEVER
+        known = self.stalled[key][0]
         held = [event for _, event in state.behind]
         first = soonest(self.book, state.customer, [event for _, event in events], held)
         state.behind = [*state.behind, *events]
         self.stalled[key] = (min(known, first), state.behind[0][0])
 
     def _stall(self, key: bytes, state: State) -> None:
-        """Note that a customer asks, and what that means for those events of theirs that wait."""
+        """Note that a customer asks, and what that means for those events of theirs that wait.
+
+        A question that an edit has voided told nothing of what its customer may ask by other rules, from the edit on.
+        """
         behind, state.behind = state.behind, []
-        self.stalled[key] = (NEVER, -1)
+        customer = state.customer
+        self.stalled[key] = (NEVER if customer.asking is not None else customer.opened + 1, -1)
         if behind:
             self._hold(key, state, behind)
 
@@ -168,10 +172,10 @@ class Play:
         behind, state.behind = state.behind, []
         self._decide(key, state, out, at)
         asking = self.stalled  # the answer may have brought another question
-        if key in asking:
-            self._hold(key, state, behind)
-        else:
+        if key not in asking:
             self._play(key, state, behind, late=True)
+        elif behind:
+            self._hold(key, state, behind)
         if key not in asking:
             self._decide(key, state, advance(self.book, state.customer, self.clock), self.clock)
 
