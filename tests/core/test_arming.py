@@ -11,6 +11,7 @@ from scenes import DAY, HOUR, MINUTE, START, event, rule, shop
 from stories import FREE, Story, arriving
 
 from triggers.core.intake import stamp
+from triggers.language import build_rule
 
 CREATED = {"event": "order.created", "per": "order_id"}
 
@@ -160,6 +161,34 @@ def test_what_must_hold_when_sending_belongs_in_the_audience() -> None:
     bought = waiting(audience={"where": "customer.orders_paid == 0"})
     story = Story(bought).tell(event("order.created", 0), event("order.paid", HOUR, order_id="o9")).until(3 * DAY)
     assert story.ends == ["not in audience"]
+
+
+SILENT = shop(recency={"marketing": {"active_within": "20h", "by": ["message.sent"]}})
+
+
+@pytest.mark.parametrize(
+    ("in_shop", "keys", "sends"),
+    [
+        (shop(), {"audience": {"did": "message.sent", "within": "20h"}}, 2),
+        (SILENT, {}, 2),
+        (shop(), {"unless": [{"event": "message.sent", "match": "customer"}]}, 1),
+    ],
+    ids=["did", "recency", "unless"],
+)
+def test_the_core_tells_of_its_messages_wherever_a_rule_goes_by_them(
+    in_shop: Any, keys: dict[str, Any], sends: int
+) -> None:
+    first = waiting(id="first", wait="12h", recency="off", in_shop=in_shop)
+    second = {"id": "second", "title": "second", "when": CREATED, "wait": "1d", "send": FREE, **keys}
+    story = Story(first, unfinished(second, in_shop), in_shop=in_shop).tell(event("order.created", 0)).until(3 * DAY)
+    assert [send.rule for send in story.sends] == ["first", "second"][:sends]
+    story = Story(unfinished(second, in_shop), in_shop=in_shop).tell(event("order.created", 0)).until(3 * DAY)
+    assert len(story.sends) == 2 - sends  # and where nothing was sent before, the other way round
+
+
+def unfinished(keys: dict[str, Any], in_shop: Any) -> Any:
+    """Make a rule that goes by the recency of its shop."""
+    return build_rule({"rule": "v1", "status": "live", "class": "marketing", **keys}, in_shop)
 
 
 def test_only_events_inside_valid_and_during_arm() -> None:

@@ -205,6 +205,12 @@ def waves_of(story: Story) -> list[str]:
 SENT = 23 * HOUR  # when the first wave leaves
 
 
+def test_a_wave_may_go_to_all_who_were_sent_the_one_before() -> None:
+    story = Story(chain(take=(1,), responded=["message.sent"])).tell(*known("a", "b")).until(10 * DAY)
+    (first, second, third) = waves_of(story)
+    assert (first[:2], second, third) == ("w1", "w2" + first[2:], "w3" + first[2:])
+
+
 def test_a_wave_goes_to_those_who_answered_the_one_before() -> None:
     story = Story(chain()).tell(*known("a", "b", "c"))
     story.tell(click("a", SENT + HOUR), event("order.paid", SENT + 2 * HOUR, customer="c")).until(3 * DAY)

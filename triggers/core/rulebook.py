@@ -88,9 +88,7 @@ class Rulebook:
             rule.id: message for rule in self.rules.values() if (message := ready_message(rule, shop)) is not None
         }
         self.plans = {cls: self._plan(kind, cls) for kind, cls in EVENT_TYPES.items()}
-        self.chains = (
-            any(plan.armers for cls, plan in self.plans.items() if cls is MessageSent) or self._asks_for_sent()
-        )
+        self.chains = self._heeds_sent()
         self._slotted = [rule for rule in self.rules.values() if (rule.schedule or rule.waves) and rule.arms]
         self.has_slots = bool(self._slotted)
         self._calendar = Calendar(self._slotted)
@@ -178,11 +176,11 @@ class Rulebook:
                     }
         return wanted
 
-    def _asks_for_sent(self) -> bool:
-        return any("message.sent" in unless.types for rule in self.rules.values() for unless in rule.unless) or any(
-            isinstance(condition, Did) and "message.sent" in condition.types
-            for rule in self.rules.values()
-            for condition in walk(rule.audience)
+    def _heeds_sent(self) -> bool:
+        """Tell whether anything comes of the word that a message left: then the core itself passes it on (S2)."""
+        plan = self.plans[MessageSent]
+        return bool(plan.armers or plan.cancellers or plan.responders) or any(
+            self._keeps(rule, plan.type) for rule in self.rules.values()
         )
 
     def _sends_kept_ms(self) -> int:
