@@ -170,4 +170,4 @@ async def test_a_partition_that_cannot_be_read_ends_the_worker_and_not_in_silenc
     monkeypatch.setattr(journal, "STUCK_S", 0.05)
     async with asyncio.timeout(5):
         with pytest.raises(ServiceUnusable, match=r"nothing came for 0\.05 s at 0 of 10"):
-            await journal.Journal(settings(), "events.0", "triggers.customers", 0)._read()
+            await journal.Journal(settings(), "events.0", "triggers.customers", 0).places_of(())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+import structlog
 
 from triggers.core.customer import Customer
 from triggers.core.engine import step
@@ -14,7 +15,7 @@ from triggers.core.overdue import may_make_due
 from triggers.core.rulebook import Rulebook
 from triggers.drivers.editions import choose, digest_of
 from triggers.drivers.guard import Refusal, count_due, refusals
-from triggers.drivers.kafka.rule_notes import FILE, NOTE, Due, Held, Note, Notes, Said, Switched
+from triggers.drivers.kafka.rule_notes import FILE, NOTE, Due, Held, Note, Notes, Read, Said, Switched
 from triggers.language import build_rule, build_shop
 from triggers.language.contents import contents_of
 
@@ -108,13 +109,17 @@ def test_the_rules_with_the_most_are_held_until_the_rest_is_few_enough(tmp_path:
 # What workers tell each other
 
 
+def read(key: bytes, value: bytes | None, offset: int = 0) -> Read:
+    return Read("rules", 0, offset, key, value)
+
+
 def notes(*told: Note | tuple[str, bytes | None]) -> Notes:
     made = Notes()
     for each in told:
         if isinstance(each, tuple):
-            made.learn(FILE + each[0].encode(), each[1])
+            made.learn(read(FILE + each[0].encode(), each[1]))
         else:
-            made.learn(NOTE, msgspec.json.encode(each))
+            made.learn(read(NOTE, msgspec.json.encode(each)))
     return made
 
 
@@ -145,5 +150,15 @@ def test_what_was_said_of_one_edit_does_not_hold_for_the_next() -> None:
 
 def test_since_when_a_rule_counts_is_no_note() -> None:
     made = Notes()
-    made.learn(b"wish", b'{"rule":"wish","since":1}')
+    made.learn(read(b"wish", b'{"rule":"wish","since":1}'))
     assert (made.files, made.held) == ({}, {})
+
+
+def test_a_note_that_nothing_of_the_fleet_wrote_is_told_once_and_left_out() -> None:
+    made = notes(Said("wish", "drop"))
+    with structlog.testing.capture_logs() as told:
+        for _ in range(2):
+            made.learn(read(NOTE, b"\x00", 4_711))
+            made.learn(read(NOTE, b'{"rule":"note","since":1}', 4_712))
+    assert [each["place"] for each in told] == ["rules/0/4711", "rules/0/4712"]
+    assert made.said == {"wish": "drop"}

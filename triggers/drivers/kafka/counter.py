@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from triggers.drivers.kafka.foreign import decoded
 from triggers.drivers.kafka.journal import Batch, Journal
 from triggers.drivers.kafka.limits import Owner
 from triggers.drivers.kafka.records import EVENTS, LIMITS, VERDICTS, decode_question, encode_answered
+from triggers.errors import ServiceUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +40,10 @@ class Counter:
         """Take in questions and answer those that can be. Raises ServiceUnusable where that cannot be written."""
         async with self._lock:
             assert self._owner is not None, "it is taken over first"  # noqa: S101  a broken invariant
-            questions = [(each.offset, decode_question(each.value)) for each in records if each.value is not None]
+            read = ((each.offset, decoded(each, decode_question)) for each in records)
+            questions = [(offset, question) for offset, question in read if question is not None]
+            if not questions:
+                return
             answers, rows = self._owner.take(questions)
             by_partition: dict[int, list[tuple[bytes | None, bytes | None]]] = {}
             for number, answered in answers:
@@ -50,7 +57,14 @@ class Counter:
         async with self._lock:
             rows = {key: row for key, row in (await self._journal.open()).items() if row is not None}
             partitions = await self._journal.partitions_of(self._settings.topic(EVENTS))
-            self._owner = Owner(self._book, partitions, rows)
+            try:
+                self._owner = Owner(self._book, partitions, rows)
+            except (msgspec.MsgspecError, ValueError, IndexError) as error:
+                raise ServiceUnusable(
+                    f"a record of {self._journal.topic} is no state of the shared limits, and nothing of the fleet wrote it"
+                    f" ({', '.join(getattr(error, '__notes__', []))}): no limit is answered for until it is taken away;"
+                    ' "A record that stops a partition" in deploy/RUNBOOK.md tells how'
+                ) from error
 
     async def change(self, book: Rulebook) -> None:
         """Answer by other rules from here on."""

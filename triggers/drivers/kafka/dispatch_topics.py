@@ -5,12 +5,10 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-import msgspec
-import structlog
-
 from triggers.clock import wall_ms
 from triggers.core.events import Event
 from triggers.core.intake import decode_many
+from triggers.drivers.kafka.foreign import decoded
 from triggers.drivers.kafka.records import Come, Sending, decode_command, decode_reported
 from triggers.store.decisions import DecisionRow, append_decisions
 from triggers.store.fleet import Reached, decided_up_to, engine_reached, partitions
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from triggers.store.event_log import Entry
 
 R = TypeVar("R")
-_log = structlog.get_logger("dispatch")
 
 
 class Copied(NamedTuple):
@@ -169,15 +166,8 @@ class DecisionTaker:
 
 def _read(found: Found, decode: Callable[[bytes], R]) -> list[R]:
     """Read the records of all partitions in their order; what none of ours wrote is told and left out."""
-    values = []
-    for records in found.values():
-        for record in records:
-            try:
-                values.append(decode(record.value or b""))
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                place = f"{record.topic}/{record.partition}/{record.offset}"
-                _log.error("a record is not understood, and left out", place=place, error=type(error).__name__)
-    return values
+    read = (decoded(record, decode) for records in found.values() for record in records)
+    return [value for value in read if value is not None]
 
 
 def _commands(orders: Collection[Sending]) -> list[Command]:

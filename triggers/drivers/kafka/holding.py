@@ -7,11 +7,13 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from triggers.clock import wall_ms
 from triggers.drivers.guard import count_due
 from triggers.drivers.kafka.journal import Batch, Journal
+from triggers.drivers.kafka.keys import partition_of
 from triggers.drivers.kafka.letters import bury
 from triggers.drivers.kafka.partition import Partition
 from triggers.drivers.kafka.records import (
@@ -20,13 +22,17 @@ from triggers.drivers.kafka.records import (
     CUSTOMERS,
     DEAD_LETTERS,
     DECISIONS,
+    EVENTS,
     OWN,
+    Place,
     decode_place,
     encode_place,
+    is_state,
 )
+from triggers.errors import ServiceUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from triggers.core.rulebook import Rulebook
     from triggers.drivers.kafka.letters import Record
@@ -79,6 +85,8 @@ class Holding:
             began_s = time.monotonic()
             found = await self._journal.open()
             rows = {key: row for key, row in found.items() if row is not None}
+            if foreign := await asyncio.to_thread(_foreign, rows):
+                await self._leave_out(foreign, rows)
             book = await book_for(decode_place(rows[OWN]).revision if OWN in rows else "")
             partition = self._partition = await asyncio.to_thread(self._made, book, rows)
             _log.info(
@@ -91,6 +99,18 @@ class Holding:
             await self._work(
                 partition.resume() if partition.place.revision == book.revision else partition.change(book)
             )
+
+    async def _leave_out(self, keys: Sequence[bytes], rows: dict[bytes, bytes]) -> None:
+        """Take away what is no state, unless it stands in the place of one. Raises ServiceUnusable then."""
+        partitions = await self._journal.partitions_of(self._settings.topic(EVENTS))
+        for key, place in (await self._journal.places_of(keys)).items():
+            if key == OWN or partition_of(key, partitions) == self.number:
+                raise ServiceUnusable(
+                    f"{place} is no state of a customer, and nothing of the fleet wrote it: partition {self.number} stands"
+                    ' still until it is taken away; "A record that stops a partition" in deploy/RUNBOOK.md tells how'
+                )
+            _log.error("a record is not understood, and left out", place=place)
+            del rows[key]
 
     def _made(self, book: Rulebook, rows: dict[bytes, bytes]) -> Partition:
         settings = self._settings
@@ -178,3 +198,13 @@ class Holding:
         with self._metrics.turns.time():
             await self._journal.commit(batch for batch in batches if batch.records)
         self._metrics.took(turn)
+
+
+def _foreign(rows: Mapping[bytes, bytes]) -> list[bytes]:
+    """Find the keys of what is no state: of no customer, and not the partition's own."""
+    found = [key for key, row in rows.items() if key != OWN and not is_state(row)]
+    try:
+        decode_place(rows.get(OWN, encode_place(Place())))
+    except msgspec.MsgspecError:
+        found.append(OWN)
+    return found

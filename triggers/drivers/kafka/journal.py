@@ -20,9 +20,9 @@ from triggers.drivers.kafka.connection import connect, reading, saying
 from triggers.errors import PartitionLost, ServiceUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from aiokafka.structs import RecordMetadata
+    from aiokafka.structs import ConsumerRecord, RecordMetadata
 
     from triggers.drivers.kafka.batches import Headers, Packable
     from triggers.drivers.kafka.settings import KafkaSettings
@@ -76,25 +76,25 @@ class Journal:
             linger_ms=0,
         )
         self._producer = producer
+        found: dict[bytes, bytes | None] = {}
         with saying(self._settings):
             try:
                 await connect(producer, self._settings)
-                return await self._read()
+                await self._read(lambda records: found.update((each.key, each.value) for each in records))
             except BaseException:
                 await self.close()
                 raise
+        return found
 
-    async def _read(self) -> dict[bytes, bytes | None]:
+    async def _read(self, take: Callable[[Sequence[ConsumerRecord[bytes, bytes]]], None]) -> None:
         place = TopicPartition(self.topic, self.partition)
-        found: dict[bytes, bytes | None] = {}
         async with reading(self._settings, max_partition_fetch_bytes=FETCH_BYTES) as consumer:
             consumer.assign([place])
             at, end = 0, (await consumer.end_offsets([place]))[place]
             moved_s = time.monotonic()
             while at < end:
                 for records in (await consumer.getmany(timeout_ms=READ_TIMEOUT_MS)).values():
-                    for record in records:
-                        found[record.key] = record.value
+                    take(records)
                 before, at = at, await consumer.position(place)
                 if at != before:
                     moved_s = time.monotonic()
@@ -102,7 +102,17 @@ class Journal:
                     raise ServiceUnusable(
                         f"{self.topic} {self.partition} cannot be read: nothing came for {STUCK_S:g} s at {at} of {end}"
                     )
-        return found
+
+    async def places_of(self, keys: Iterable[bytes]) -> dict[bytes, str]:
+        """Name the places of the last records of some keys, as they are told. Raises ServiceUnusable."""
+        places = dict.fromkeys(keys, "")
+
+        def take(records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
+            here = ((record.key, record.offset) for record in records if record.key in places)
+            places.update((key, f"{self.topic}/{self.partition}/{offset}") for key, offset in here)
+
+        await self._read(take)
+        return places
 
     async def commit(self, batches: Iterable[Batch]) -> None:
         """Write records in one transaction. Raises PartitionLost if another owner has taken over.

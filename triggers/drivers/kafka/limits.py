@@ -32,6 +32,8 @@ Grant: TypeAlias = tuple[int, int, str | None]
 """A grant as the ledger has it: start of the local day, cost, wave."""
 
 
+MOST_KEY = 200
+"""How much is told of the key of a record that cannot be read."""
 UNKNOWN_FOR = MINUTE
 """When it is asked again about a rule that the owner does not know yet."""
 
@@ -77,7 +79,8 @@ _Turn: TypeAlias = tuple[int, int, int, str, str, str, int]
 class Owner:
     """Answers for all rules. ``rows`` are the records of triggers.limits by key; ``partitions`` is how many may ask.
 
-    ``take`` gives what must be written, in one transaction, before it is called again.
+    ``take`` gives what must be written, in one transaction, before it is called again. Raises msgspec.MsgspecError,
+    ValueError or IndexError, with a note of the key, for a row that no owner wrote.
     """
 
     def __init__(self, book: Rulebook, partitions: int, rows: dict[bytes, bytes]) -> None:
@@ -91,10 +94,13 @@ class Owner:
         self._bounds: list[tuple[int, int, int]] = []
         self._changed: dict[bytes, bytes | None] = {}
         self._accounts: set[str] = set()
-        own = rows.get(OWN)
-        self._desk = Desk() if own is None else _desks.decode(own)
+        self._desk = Desk()
         for key, value in rows.items():
-            self._recall(key, value)
+            try:
+                self._recall(key, value)
+            except Exception as error:
+                error.add_note(f"key {key[:MOST_KEY]!a}")
+                raise
         heapify(self._pending)
         heapify(self._tolds)
         heapify(self._bounds)
@@ -122,7 +128,9 @@ class Owner:
         return len(self._pending)
 
     def _recall(self, key: bytes, value: bytes) -> None:
-        if key.startswith(_ACCOUNT):
+        if key == OWN:
+            self._desk = _desks.decode(value)
+        elif key.startswith(_ACCOUNT):
             self.ledger.accounts[key.removeprefix(_ACCOUNT).decode()] = _accounts.decode(value)
         elif key.startswith(_STANDING):
             self._standings[int(key.removeprefix(_STANDING))] = _standings.decode(value)

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from triggers.core.events import Event
 from triggers.core.intake import decode_many, stamp
+from triggers.drivers.kafka.foreign import decoded
 from triggers.drivers.kafka.intake import check
 from triggers.drivers.kafka.playing import Play
 from triggers.drivers.kafka.records import OWN, TICK, Come, Place, decode_answered, decode_place
@@ -119,9 +120,8 @@ class Partition:
     def answer(self, records: Sequence[Record]) -> Iterator[Turn]:
         """Go on with the customers whose questions were answered."""
         for record in records:
-            if record.offset <= self.place.verdict or record.value is None:
+            if record.offset <= self.place.verdict or (told := decoded(record, decode_answered)) is None:
                 continue
-            told = decode_answered(record.value)
             if told.number > self.place.answers + 1:
                 raise ServiceUnusable(
                     f"answers {self.place.answers + 1} to {told.number - 1} of the limits' owner to partition {self.number}"

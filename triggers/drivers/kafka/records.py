@@ -148,6 +148,8 @@ class Place(msgspec.Struct, frozen=True):
 
 
 _FRONT = struct.Struct(">qB")
+_LISTS = range(0x91, 0x94)
+"""How a list of one to three begins in MessagePack, as a ``State`` is written."""
 _json = msgspec.json.Encoder()
 _msgpack = msgspec.msgpack.Encoder()
 _state = msgspec.msgpack.Decoder(State)
@@ -206,6 +208,11 @@ def encode_state(state: State, wake: int) -> bytes:
 def decode_state(value: bytes) -> State:
     """Read a customer's record."""
     return _state.decode(memoryview(value)[_FRONT.size :])
+
+
+def is_state(value: bytes) -> bool:
+    """Tell whether a value has the form of a customer's record; whether all in it can be read is not looked at."""
+    return len(value) > _FRONT.size and value[_FRONT.size - 1] <= 1 and value[_FRONT.size] in _LISTS
 
 
 def wake_of(value: bytes) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from triggers.core.times import DAY
+from triggers.drivers.kafka.foreign import decoded
 from triggers.drivers.kafka.rule_notes import FILE, NOTE, Record, read_records, write_records
 from triggers.store.progress import Register
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from triggers.drivers.kafka.settings import KafkaSettings
 
+RULE: Final = b"rule/"
+"""What the key of an entry begins with: a rule may be called as a note is. Earlier ones have the rule's id alone."""
+
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """A rule that came (``since``) or was first missed (``gone``), epoch ms."""
@@ -22,6 +26,9 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     rule: str
     since: int | None = None
     gone: int | None = None
+
+
+_entry = msgspec.json.Decoder(Entry)
 
 
 class Known(NamedTuple):
@@ -46,7 +53,7 @@ async def enrol(settings: KafkaSettings, ids: Collection[str], now: int, first: 
         elif rule not in ids and each.gone is None:
             entries.append(Entry(rule, gone=now))
     if entries:
-        records = [Record(entry.rule.encode(), msgspec.json.encode(entry)) for entry in entries]
+        records = [Record(RULE + entry.rule.encode(), msgspec.json.encode(entry)) for entry in entries]
         await write_records(settings, records)
         known = await read_known(settings)
     return Register(
@@ -58,9 +65,12 @@ async def enrol(settings: KafkaSettings, ids: Collection[str], now: int, first: 
 async def read_known(settings: KafkaSettings) -> dict[str, Known]:
     """Read what the list says of each rule, those included that are gone. Raises ServiceUnusable."""
     known: dict[str, Known] = {}
-    for key, value in await read_records(settings):
-        if value is not None and key != NOTE and not key.startswith(FILE):
-            _learn(known, msgspec.json.decode(value, type=Entry))
+    for record in await read_records(settings):
+        if record.key == NOTE or record.key.startswith(FILE):
+            continue
+        entry = decoded(record, _entry.decode)
+        if entry is not None:
+            _learn(known, entry)
     return known
 
 

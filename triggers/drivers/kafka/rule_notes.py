@@ -14,6 +14,7 @@ import msgspec
 from aiokafka import TopicPartition
 
 from triggers.drivers.kafka.connection import reading, writing
+from triggers.drivers.kafka.foreign import decoded
 from triggers.drivers.kafka.journal import Batch, Journal
 from triggers.drivers.kafka.records import RULES
 
@@ -74,17 +75,17 @@ class Notes:
         self.said: dict[str, str] = {}
         self.switched = Switched("", {})
 
-    def learn(self, key: bytes, value: bytes | None) -> None:
+    def learn(self, record: Read) -> None:
         """Take in the next record; those that are no notes tell since when a rule counts, and are left out."""
-        if key.startswith(FILE):
-            name = key.removeprefix(FILE).decode()
-            if value is None:
+        if record.key.startswith(FILE):
+            name = record.key.removeprefix(FILE).decode(errors="replace")
+            if record.value is None:
                 self.files.pop(name, None)
             else:
-                self.files[name] = value
+                self.files[name] = record.value
             self._forget()
-        elif key == NOTE and value is not None:
-            self._note(_decoder.decode(value))
+        elif record.key == NOTE and (note := decoded(record, _decoder.decode)) is not None:
+            self._note(note)
 
     def _note(self, note: Note) -> None:
         if isinstance(note, Due):
@@ -116,15 +117,25 @@ class Notes:
 
 
 class Record(NamedTuple):
-    """A record of triggers.rules."""
+    """A record to write to triggers.rules."""
 
     key: bytes
     value: bytes | None
 
 
-async def read_records(settings: KafkaSettings) -> list[Record]:
+class Read(NamedTuple):
+    """A record of triggers.rules where it stands."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes | None
+
+
+async def read_records(settings: KafkaSettings) -> list[Read]:
     """Read all of triggers.rules. Raises ServiceUnusable."""
-    records: list[Record] = []
+    records: list[Read] = []
     place = TopicPartition(settings.topic(RULES), 0)
     async with reading(settings) as consumer:
         consumer.assign([place])
@@ -132,7 +143,7 @@ async def read_records(settings: KafkaSettings) -> list[Record]:
         await consumer.seek_to_beginning(place)
         while await consumer.position(place) < end:
             found = (await consumer.getmany(timeout_ms=READ_TIMEOUT_MS)).get(place, ())
-            records += [Record(record.key or b"", record.value) for record in found]
+            records += [Read(each.topic, each.partition, each.offset, each.key or b"", each.value) for each in found]
     return records
 
 
@@ -140,7 +151,7 @@ async def read_notes(settings: KafkaSettings) -> Notes:
     """Read what the workers have told. Raises ServiceUnusable."""
     notes = Notes()
     for record in await read_records(settings):
-        notes.learn(*record)
+        notes.learn(record)
     return notes
 
 
