@@ -20,10 +20,10 @@ async def listen(
 
     ``guarded`` is whether a token is asked for, or nothing is taken; ``told`` goes into the log with the address.
     """
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=ending_s)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, shutdown_timeout=ending_s).start()
+        await web.TCPSite(runner, host, port).start()
     except OSError as error:
         await runner.cleanup()
         raise ServiceUnusable(
