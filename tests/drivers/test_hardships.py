@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -15,11 +17,13 @@ from contextlib import closing
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from rich.console import Console
 from running import SAMPLE_RULES, Running, query
 
 from triggers.core.intake import decode
 from triggers.drivers.embedded.service import Service
+from triggers.errors import ServiceUnusable
 from triggers.settings import Settings
 from triggers.store.database import connect, open_database
 from triggers.store.event_log import Arrival
@@ -172,6 +176,27 @@ async def test_it_is_busy_while_more_events_wait_to_be_written_than_may(tmp_path
         assert not reception.busy
     finally:
         service._archive.close()  # noqa: SLF001  it was never served
+
+
+async def test_what_fails_when_the_last_of_it_is_written_is_told(tmp_path: Path) -> None:
+    settings = Settings(rules=SAMPLE_RULES, db=tmp_path / "t.db", port=0)
+    service = Service(settings, Console(file=StringIO()))
+    archive = service._archive  # noqa: SLF001  nothing else shows what still waits
+    close = archive.close
+
+    def undone(connection: sqlite3.Connection) -> None:
+        connection.rollback()  # as a full disk does
+        raise sqlite3.OperationalError("disk full")
+
+    def with_more_to_write() -> None:
+        archive.writer.submit(undone)
+        close()
+
+    archive.close = with_more_to_write  # type: ignore[method-assign]  # as above
+    asyncio.get_running_loop().call_later(0.3, os.kill, os.getpid(), signal.SIGTERM)
+    with pytest.raises(ServiceUnusable, match="cannot be written: disk full"):
+        async with asyncio.timeout(20):
+            await service.serve()
 
 
 def test_a_full_disk_ends_it_with_a_clear_error_and_keeps_what_was_answered(run: Start) -> None:

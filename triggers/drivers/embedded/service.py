@@ -155,32 +155,35 @@ class Service:
 
         Raises ServiceUnusable, or whatever else ended it.
         """
+        with self._life.lived():
+            try:
+                await self._run()
+            finally:
+                await asyncio.to_thread(self._archive.close)  # what waits is written yet, and that may fail, too
+
+    async def _run(self) -> None:
         life, dispatcher, upkeep = self._life, self._dispatch.dispatcher, self._dispatch.upkeep
-        try:
-            with life.lived():
-                runner = await self._listen()
-                for state, count in dispatcher.recover().items():
-                    self.metrics.outbox.labels(state).set(count)
-                host, port = runner.addresses[0][:2]
-                rules, now = len(self._driver.rulebook.rules), self._archive.clock.now()
-                self._bulletin.welcome(f"http://{host}:{port}", rules, now, self.settings.speed)
-                await upkeep.begin()
-                sending = life.task(dispatcher.run())
-                works = [
-                    self._bulletin.run(lambda: self._driver.position),
-                    upkeep.run(self.settings.upkeep_s),
-                    self._deciding.watch.run(self.settings.reload_s),
-                    *self._dispatch.listening(),
-                ]
-                beside = [life.task(work) for work in works]
-                threads = [self._thread("engine", self._decide)]
-                threads += [self._thread("feed", self._feed.run)] if self._feed else []
-                await life.ended.wait()
-                self._archive.writer.hurry()
-                await runner.cleanup()
-                await self._end(sending, beside, threads)
-        finally:
-            await asyncio.to_thread(self._archive.close)
+        runner = await self._listen()
+        for state, count in dispatcher.recover().items():
+            self.metrics.outbox.labels(state).set(count)
+        host, port = runner.addresses[0][:2]
+        rules, now = len(self._driver.rulebook.rules), self._archive.clock.now()
+        self._bulletin.welcome(f"http://{host}:{port}", rules, now, self.settings.speed)
+        await upkeep.begin()
+        sending = life.task(dispatcher.run())
+        works = [
+            self._bulletin.run(lambda: self._driver.position),
+            upkeep.run(self.settings.upkeep_s),
+            self._deciding.watch.run(self.settings.reload_s),
+            *self._dispatch.listening(),
+        ]
+        beside = [life.task(work) for work in works]
+        threads = [self._thread("engine", self._decide)]
+        threads += [self._thread("feed", self._feed.run)] if self._feed else []
+        await life.ended.wait()
+        self._archive.writer.hurry()
+        await runner.cleanup()
+        await self._end(sending, beside, threads)
 
     async def _listen(self) -> web.AppRunner:
         settings = self.settings
