@@ -1,7 +1,7 @@
 # Needs Python 3.11 or newer, git and make; everything else is put into .venv.
 #
 #   make run     the service with the sample rules and a made-up shop, a day a minute
-#   make test    all tests
+#   make test    all tests, two files at a time; TESTS_AT_ONCE=n for more, where there are processors for it
 #   make check   formatting, lint, types, imports
 #   make bench   the benchmarks, one line each; the exit status is 1 where a floor is missed
 #                bench-dispatch, bench-kafka: those of the dispatcher, of a worker on Kafka alone (needs Java 17 and Maven)
@@ -11,6 +11,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 SPEED ?= 1440
+# Most of a test's time is waiting for real processes and brokers; each of these starts a broker of its own.
+TESTS_AT_ONCE ?= 2
 CUSTOMERS ?= 2000
 READY := .venv/.ready
 
@@ -21,7 +23,7 @@ run: $(READY) var/demo.jsonl
 	$(BIN)/triggers run --rules rules --db var/demo.db --input var/demo.jsonl --speed $(SPEED)
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .
