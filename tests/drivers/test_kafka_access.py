@@ -7,6 +7,7 @@ import gc
 import json
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from kafka_broker import Cluster, create_topics, free_ports, needed
+from kafka_broker import Cluster, Write, create_topics, free_ports, needed, write
 from kafka_guard import KEY_PASSWORD, PASSWORD, USER, Guard, give_rights
 from played_workers import PHONE, Fleet, now, until
 from running import Running
@@ -22,6 +23,8 @@ from structlog.testing import capture_logs
 
 from triggers.drivers.kafka.connection import administering, reading, writing
 from triggers.drivers.kafka.dispatch_settings import FaceSettings
+from triggers.drivers.kafka.hindrance import hindrance
+from triggers.drivers.kafka.letters import Letter, buried
 from triggers.drivers.kafka.records import DEAD_LETTERS, EVENTS
 from triggers.drivers.kafka.settings import KafkaSettings
 from triggers.drivers.kafka.web_heeding import Heeding
@@ -161,6 +164,24 @@ async def test_who_speaks_otherwise_is_told_what_to_set(
     assert re.search(told, str(error)), error
 
 
+async def test_a_certificate_that_is_out_of_date_is_to_be_renewed(guarded: Guarded) -> None:
+    """Whoever is told to change the authority looks for the fault in the wrong place."""
+    made, key = guarded.guard.file("old.pem"), guarded.guard.file("broker.key")
+    asked = ("req", "-new", "-key", key, "-subj", "/CN=broker", "-addext", "subjectAltName=IP:127.0.0.1")
+    authority = ("-CA", guarded.guard.file("authority.pem"), "-CAkey", guarded.guard.file("authority.key"))
+    signed = ("x509", "-req", "-copy_extensions", "copy", *authority, "-set_serial", "2", "-days", "-1", "-out", made)
+    request = await asyncio.to_thread(subprocess.run, ["openssl", *asked], check=True, capture_output=True)
+    await asyncio.to_thread(subprocess.run, ["openssl", *signed], check=True, capture_output=True, input=request.stdout)
+    shown = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    shown.load_cert_chain(made, key)
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=shown)
+    async with server:
+        host, port = server.sockets[0].getsockname()
+        error = await hindrance(guarded.settings("lost", bootstrap=f"{host}:{port}"))
+    assert isinstance(error, AccessRefused)
+    assert re.search("out of date .*expired.*: give the broker a new one", str(error))
+
+
 async def test_one_who_refuses_is_told_of_rather_than_one_who_is_away(
     guarded: Guarded, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -266,6 +287,50 @@ async def test_a_fleet_that_is_known_lives_with_the_rights_that_the_runbook_give
         for each in running:
             if each.alive:
                 each.kill()
+
+
+async def test_recorded_logs_and_dead_letters_go_the_same_way_and_a_right_that_is_missing_is_told(
+    fleet: Fleet, guarded: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIGGERS_KAFKA_PREFIX", "load.")
+    monkeypatch.setenv("TRIGGERS_KAFKA_APP", "load")
+    monkeypatch.setenv("TRIGGERS_KAFKA_SOURCES", "shop")
+    user = f"--allow-principal User:{USER}"
+    prefixed = "--resource-pattern-type prefixed"
+    rights = [
+        f"{user} --operation All --topic load. {prefixed}",
+        f"{user} --operation Write --transactional-id load {prefixed}",
+        f"{user} --operation Read --operation DescribeConfigs --topic shop",
+    ]
+    await give_rights(guarded.cluster.bootstrap, rights)
+    await create_topics(guarded.cluster.bootstrap, {"shop": 1})
+    status, said = await command("topics")
+    assert status == 0, said
+    log = tmp_path / "log.jsonl"
+    event = {"id": "e1", "type": "favorite.added", "customer": "c1", "at": now(), "product_id": "p1"}
+    log.write_text(json.dumps(event) + "\n{broken\n")
+    status, said = await command("load", str(log), "--now")
+    assert (status, "1 event in load.events" in said, "1 line to the dead letters" in said) == (0, True, True), said
+    letter = buried(Letter("not JSON", "x"), "load.events/0/0", now(), b"c1", b"{broken")
+    of_shop = buried(Letter("not JSON", "x"), "shop/0/0", now(), b"c1", b"{broken")
+    letters = [Write(row.value, row.key, headers=tuple(row.headers)) for row in (letter, of_shop)]
+    await write(guarded.cluster.bootstrap, "load.dead-letters", letters)
+    status, said = await command("dead-letters", "requeue", "--origin", "load.events")
+    assert (status, "1 letter sent again" in said) == (0, True), said
+
+    status, said = await command("dead-letters", "requeue", "--origin", "shop")
+    assert (status, len(said.splitlines())) == (2, 1), said
+    assert re.search(r'refuses its user a right \(.*shop\): "A Kafka that asks who comes" in deploy/RUNBOOK\.md', said)
+    status, said = await command("topics", "--sources", "unseen")
+    assert (status, "refuses its user a right" in said, "unseen" in said) == (2, True, True), said
+
+    worker = Running(tmp_path, service="worker", rules=fleet.rules)  # it has no right to the group
+    try:
+        assert await asyncio.to_thread(worker.wait) == 2
+    finally:
+        if worker.alive:
+            worker.kill()
+    assert "refuses its user a right ([Error 30] GroupAuthorizationFailedError: load)" in worker.err[-1]
 
 
 async def test_a_fleet_that_is_not_known_ends_at_once_and_says_why(

@@ -11,7 +11,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError
 
 from triggers.drivers.kafka.hindrance import hindrance
-from triggers.errors import ServiceUnusable
+from triggers.drivers.kafka.rights import LACKING, lacking
+from triggers.errors import AccessRefused, ServiceUnusable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -90,6 +91,8 @@ def saying(settings: KafkaSettings) -> Iterator[None]:
         yield
     except KafkaConnectionError as error:
         raise ServiceUnusable(_silent(settings)) from error
+    except LACKING as error:
+        raise AccessRefused(lacking(settings.bootstrap, error)) from error
     except KafkaError as error:
         raise ServiceUnusable(_told(settings, error)) from error
 
@@ -106,5 +109,9 @@ def _told(settings: KafkaSettings, error: KafkaError) -> str:
 
 
 def hush() -> None:
-    """Keep the client's own log lines off the screen: a command says itself what went wrong."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    """Keep the client's own log lines off the screen: a command says itself what went wrong.
+
+    Those of asyncio are the client's, too: of a transaction that fails nobody but its own future is told a second time.
+    """
+    for name in ("aiokafka", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

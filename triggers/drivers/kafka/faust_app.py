@@ -120,10 +120,12 @@ def on_chunks(
 
 async def run(app: App, stop: asyncio.Event) -> None:
     """Run until ``stop`` is set, or raise what ended the app. Leaves the group, so that others take over at once."""
+    watching = asyncio.create_task(_watch_group(app))
     try:
         await app.wait_first(app.start(), stop.wait())
         await app.wait(stop.wait())
     finally:
+        watching.cancel()
         try:
             for lanes in app.lanes:
                 await lanes.close()
@@ -134,3 +136,10 @@ async def run(app: App, stop: asyncio.Event) -> None:
             shutil.rmtree(app.conf.datadir, ignore_errors=True)
     if app.crash_reason is not None:
         raise app.crash_reason
+
+
+async def _watch_group(app: App) -> None:
+    try:
+        await cast("Consumer", app.consumer).watch_group()
+    except Exception as error:  # noqa: BLE001  whatever it is, the worker ends with it
+        await app.crash(error)

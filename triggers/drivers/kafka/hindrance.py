@@ -25,6 +25,8 @@ ASKING_MS: Final = 5_000
 """How long a broker may take to let this process in."""
 _OTHER_NAME: Final = frozenset({62, 64})
 """What OpenSSL calls a certificate for another host, and for another address."""
+_OUT_OF_DATE: Final = frozenset({9, 10})
+"""What it calls a certificate that is not valid yet, and one that is no more."""
 _OF_OURS: Final = ("ALERT_CERTIFICATE", "ALERT_BAD_CERTIFICATE", "ALERT_UNSUPPORTED_CERTIFICATE", "ALERT_UNKNOWN_CA")
 """What a broker calls it that it does not know this process by its certificate."""
 
@@ -100,6 +102,11 @@ def _of_tls(error: ssl.SSLError, place: str, protocol: str) -> ServiceUnusable:
             return AccessRefused(
                 f"the certificate of Kafka at {place} is for another name: write --bootstrap or {PREFIX}BOOTSTRAP as the"
                 f" certificate has it, or give the broker one for this name ({error.verify_message})"
+            )
+        if error.verify_code in _OUT_OF_DATE:
+            return AccessRefused(
+                f"the certificate of Kafka at {place}, or that of its authority, is out of date ({error.verify_message}):"
+                " give the broker a new one, and see that this machine's clock is right"
             )
         return AccessRefused(
             f"the certificate of Kafka at {place} is not trusted ({error.verify_message}): set {PREFIX}SSL_CAFILE to"

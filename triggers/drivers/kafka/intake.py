@@ -21,6 +21,7 @@ from triggers.drivers.kafka.connection import start_writing
 from triggers.drivers.kafka.keys import partition_of
 from triggers.drivers.kafka.letters import Letter, Record, bury, origin_of
 from triggers.drivers.kafka.records import DEAD_LETTERS, EVENTS, TICK
+from triggers.drivers.kafka.topics import expect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,7 +157,8 @@ class Intake:
         self._partitions = {self._log: 0, self._letters: 0}
 
     async def start(self) -> None:
-        """Connect. Raises ServiceUnusable where Kafka does not answer."""
+        """Connect. Raises ServiceUnusable where Kafka does not answer, or has not the topics."""
+        await expect(self._settings, self._partitions)  # aiokafka would ask for one for ever
         self._producer = await start_writing(self._settings, max_batch_size=BATCH_BYTES)
         for topic in self._partitions:
             self._partitions[topic] = len(await self._producer.partitions_for(topic))

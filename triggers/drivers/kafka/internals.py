@@ -111,6 +111,7 @@ _NAMES: Final = {
     "aiokafka.consumer.group_coordinator": """
         GroupCoordinator.generation | read | - | two generations that follow each other leave no room for another owner
         GroupCoordinator.member_id | read | - | for the same member
+        GroupCoordinator.check_errors | called | c67ee34a37d9 | who has no partitions hears from nothing else
         GroupCoordinator._on_join_prepare | relied on | 620a6bbc6725 | awaits the listener before it joins again
         GroupCoordinator._on_join_complete | relied on | 186788a437c0 | awaits the listener; swallows what it raises
         GroupCoordinator._perform_assignment | relied on | db2edc93b7b4 | calls the assignor's assign

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import IllegalStateError
+from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka as stock
 
 from triggers.drivers.kafka.assignment import StickyAssignor
@@ -106,6 +108,16 @@ class Thread(stock.AIOKafkaConsumerThread):
         self._epochs += 1
         self.settled = self._epochs
         return found
+
+    async def check(self) -> None:
+        """Raise what the group's coordinator has against this process."""
+        await self.call_thread(self._check)
+
+    async def _check(self) -> None:
+        with suppress(ConsumerNotStarted):
+            coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001  no public way tells without partitions
+            if coordinator is not None:
+                coordinator.check_errors()
 
     async def fetch(self, wanted: frozenset[TopicPartition], wait_ms: int) -> Fetched:
         """Take what was read of some partitions, or wait a while for it."""

@@ -12,10 +12,13 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from triggers.drivers.kafka.connection import administering, reading
+from triggers.drivers.kafka.rights import LACKING
 from triggers.drivers.kafka.topic_list import IN_SYNC, SAFE_REPLICATION, TIMESTAMPS, Topic, topics
 from triggers.errors import ServiceUnusable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from aiokafka.admin import AIOKafkaAdminClient
 
     from triggers.drivers.kafka.settings import KafkaSettings
@@ -89,13 +92,28 @@ async def partitions_of(settings: KafkaSettings, name: str) -> int:
     return (await _one(settings, name)).partitions
 
 
+async def expect(settings: KafkaSettings, names: Iterable[str]) -> None:
+    """Raise ServiceUnusable for the first of some topics that there is not, as far as this process may see."""
+    if missing := await missing_of(settings, names):
+        raise ServiceUnusable(_missing(settings, missing[0]))
+
+
+async def missing_of(settings: KafkaSettings, names: Iterable[str]) -> list[str]:
+    """Tell which of some topics there are not, as far as this process may see. Raises ServiceUnusable."""
+    async with administering(settings) as admin:
+        there = {each["topic"] for each in await admin.describe_topics()}
+    return [name for name in names if name not in there]
+
+
+def _missing(settings: KafkaSettings, name: str) -> str:
+    return f"there is no topic {name} at {settings.bootstrap}; `triggers topics` makes a fleet's own"
+
+
 async def _one(settings: KafkaSettings, name: str) -> _Found:
     async with administering(settings) as admin:
         found = await _found(admin, [Topic(name, 0, {})])
     if name not in found:
-        raise ServiceUnusable(
-            f"there is no topic {name} at {settings.bootstrap}; `triggers topics` makes a fleet's own"
-        )
+        raise ServiceUnusable(_missing(settings, name))
     return found[name]
 
 
@@ -194,5 +212,7 @@ async def _wait(admin: AIOKafkaAdminClient, wanted: list[Topic]) -> None:
 
 
 def _raise(error: int, message: Any, name: str) -> None:
+    if error and issubclass(for_code(error), LACKING):
+        raise for_code(error)(name)
     if error:
         raise ServiceUnusable(f"{name}: {message or for_code(error).__name__}")

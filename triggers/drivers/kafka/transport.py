@@ -33,6 +33,8 @@ LISTEN_MS, LISTEN_BUSY_MS = 250, 10
 """How long one look for records takes, and while a lane is full."""
 SEEK_S: Final = 60.0
 """Going back to the committed places takes no longer, or the worker ends. Faust would wait for ever."""
+GROUP_S: Final = 1.0
+"""How often it is asked whether the group's coordinator refuses this process; who has no partitions hears no more of it."""
 LOST_LOOKS: Final = 20
 """A chunk that has not come to its lane after so many looks for more, each a turn of the event loop or more, is lost."""
 COMMIT_S: Final = 5.0
@@ -80,6 +82,12 @@ class Consumer(stock.Consumer):
     def release(self, topic: str, partition: int) -> None:
         """Read a partition again."""
         self._held.discard(TP(topic, partition))
+
+    async def watch_group(self) -> None:
+        """Watch the membership until cancelled. Raises aiokafka's KafkaError for what ends it."""
+        while True:
+            await asyncio.sleep(GROUP_S)
+            await self._thread.check()
 
     async def _drain_messages(self, fetcher: Any) -> None:
         try:

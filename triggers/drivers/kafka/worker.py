@@ -17,9 +17,12 @@ from triggers.drivers.kafka.crew import Crew
 from triggers.drivers.kafka.fleet_rules import FleetRules
 from triggers.drivers.kafka.intake import Intake
 from triggers.drivers.kafka.records import ASKS, EVENTS, MESSAGE_EVENTS
+from triggers.drivers.kafka.rights import LACKING, lacking
+from triggers.drivers.kafka.topic_list import topics
+from triggers.drivers.kafka.topics import expect, missing_of
 from triggers.drivers.kafka.worker_metrics import WorkerMetrics
 from triggers.drivers.watching import Watch
-from triggers.errors import PartitionLost, ServiceUnusable, TriggersError
+from triggers.errors import AccessRefused, PartitionLost, ServiceUnusable, TriggersError
 from triggers.web.listening import listen
 from triggers.web.service import application
 from triggers.web.vitals import Vitals
@@ -62,6 +65,8 @@ class Worker:
                 await self._run(opened)
         except TriggersError:
             raise
+        except LACKING as error:
+            raise AccessRefused(lacking(self.settings.bootstrap, error)) from error
         except Exception as error:
             _log.exception("the worker failed")
             raise ServiceUnusable(
@@ -71,6 +76,7 @@ class Worker:
 
     async def _run(self, opened: AsyncExitStack) -> None:
         settings, metrics = self.settings, self.metrics
+        await self._see_topics()
         edition = self._edition = await self._rules.first()
         self._book = book = await self._rules.book(edition)
         metrics.revision.labels(book.revision).set(1)
@@ -100,6 +106,13 @@ class Worker:
         for outcome in outcomes:
             if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
                 raise _plain(outcome)
+
+    async def _see_topics(self) -> None:
+        """Raise ServiceUnusable where a topic of the fleet is missing; one of the shop's own is told."""
+        settings = self.settings
+        await expect(settings, [topic.name for topic in topics(settings) if topic.ours])
+        for name in await missing_of(settings, settings.sources):
+            _log.error("a topic of the shop is not there, or not to be seen: nothing is taken in from it", topic=name)
 
     def _taking(self, intake: Intake, topic: str) -> Callable[[int, Sequence[Record]], Awaitable[None]]:
         async def take(_partition: int, records: Sequence[Record]) -> None:
