@@ -13,6 +13,7 @@ import pytest
 from kafka_guard import KEY_PASSWORD, Guard
 from pydantic import ValidationError
 
+from triggers.drivers.kafka.connection_settings import ConnectionSettings
 from triggers.drivers.kafka.dispatch_settings import DispatchSettings, FaceSettings
 from triggers.drivers.kafka.faust_app import make_app
 from triggers.drivers.kafka.fetching import fetch
@@ -122,6 +123,12 @@ REFUSED = {
         {"bootstrap": "kafka"},
         "--bootstrap: HOST:PORT is expected, several joined by commas; found 'kafka'",
     ),
+    "a port that there is not": (
+        {"bootstrap": "kafka:9092,kafka:65536"},
+        "HOST:PORT is expected, .* found 'kafka:65536'",
+    ),
+    "no port": ({"bootstrap": "kafka:0"}, "HOST:PORT is expected, several joined by commas; found 'kafka:0'"),
+    "a password where the protocol was left open": ({"security_protocol": "", "sasl_password": SECRET}, "is PLAINTEXT"),
 }
 
 
@@ -187,6 +194,12 @@ def test_a_certificate_and_its_key_are_taken_with_the_keys_password(guard: Guard
 def test_without_any_of_it_kafka_is_spoken_to_plainly() -> None:
     options = KafkaSettings().client_options
     assert options == {"bootstrap_servers": "127.0.0.1:9092", "security_protocol": "PLAINTEXT", "ssl_context": None}
+
+
+def test_what_compose_hands_on_empty_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ConnectionSettings.model_fields.keys() - {"bootstrap"}:
+        monkeypatch.setenv(f"TRIGGERS_KAFKA_{name.upper()}", "")
+    assert KafkaSettings().client_options["security_protocol"] == "PLAINTEXT"
 
 
 def test_a_secret_is_not_shown_by_what_holds_it() -> None:

@@ -13,12 +13,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PREFIX: Final = "TRIGGERS_KAFKA_"
 PROTOCOL: Final = f"{PREFIX}SECURITY_PROTOCOL"
 MOST_SECRET_BYTES: Final = 4_000
-_ADDRESS: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):\d{1,5}")
+MOST_PORT: Final = 65_535
+_ADDRESS: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):(\d{1,5})")
 _OF_USERS: Final = ("sasl_mechanism", "sasl_username", "sasl_password", "sasl_password_file")
 _OF_TLS: Final = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_key_password")
 
 _OPEN = BeforeValidator(lambda value: None if value == "" else value)
 """What is empty in the environment is not given: a file that hands variables on may leave some open."""
+_OPEN_PROTOCOL = BeforeValidator(lambda value: "PLAINTEXT" if value == "" else value)
+"""The same; who believes in a protection that is not there has given a user or a certificate, and is refused for that."""
 File = Annotated[Path | None, _OPEN]
 Secret = Annotated[SecretStr | None, _OPEN]
 
@@ -35,7 +38,9 @@ class ConnectionSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
 
     bootstrap: str = Field(default="127.0.0.1:9092", min_length=1)
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    security_protocol: Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], _OPEN_PROTOCOL] = (
+        "PLAINTEXT"
+    )
     sasl_mechanism: Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None, _OPEN] = None
     sasl_username: Annotated[str | None, _OPEN] = None
     sasl_password: Secret = None
@@ -55,7 +60,8 @@ class ConnectionSettings(BaseSettings):
         if "@" in bootstrap:
             raise ValueError(f"HOST:PORT is expected; users are given as {PREFIX}SASL_USERNAME and …SASL_PASSWORD")
         for address in bootstrap.split(","):
-            if not _ADDRESS.fullmatch(address.strip()):
+            found = _ADDRESS.fullmatch(address.strip())
+            if found is None or not 0 < int(found[2]) <= MOST_PORT:
                 raise ValueError(f"HOST:PORT is expected, several joined by commas; found {address!a}")
         return bootstrap
 
