@@ -11,6 +11,7 @@ from scenes import DAY, HOUR, MINUTE, START, book, rule, shop
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Sequence
 
     from triggers.core.rulebook import Rulebook
 
@@ -35,6 +36,7 @@ HAPPENING = (
     "customer.unsubscribed",
     "customer.subscribed",
 )
+OFTEN = ("store.visited", "store.visited", "favorite.added", "message.sent", "order.created")
 FIELDS = {"order.created": "order_id", "order.paid": "order_id", "favorite.added": "product_id"}
 ROUND = (0, 0, 0, HOUR, 2 * HOUR, 90 * MINUTE, DAY)
 
@@ -122,6 +124,36 @@ def some_when(chance: random.Random) -> dict[str, Any]:
     return keys
 
 
+def some_chained_rule(chance: random.Random, name: str, in_shop: Any) -> Any:
+    """Make a rule that begins with messages, is cancelled by them or answered with them, and shares something, mostly.
+
+    What is held back for a day and then cancelled by a message that leaves meanwhile lets a later match ask at once.
+    """
+    keys: dict[str, Any] = {
+        "class": chance.choice(("marketing", "notice", "notice")),
+        "priority": chance.choice((10, 50, 90)),
+        "send": {"text": "x", "window": ["00:00-24:00"], "expires": "5d"},
+    }
+    if chance.random() < 0.15:
+        keys["waves"] = some_waves(chance) | {"responded": ["message.sent", "store.visited"], "min_size": 2}
+    else:
+        event = chance.choice(("message.sent", "store.visited", "store.visited", "favorite.added"))
+        again = chance.choice(("ignore", "ignore", "ignore", "restart", "each"))
+        keys |= {"when": {"event": event, "again": again}, "wait": chance.choice(("0min", "0min", "1h", "2h", "12h"))}
+        if event == "message.sent" and chance.random() < 0.5:
+            keys["when"]["where"] = _of_rule(chance)
+        if chance.random() < 0.6:
+            unless: dict[str, Any] = {"event": ["message.sent"], "match": "customer"}
+            keys["unless"] = [unless | ({"where": _of_rule(chance)} if chance.random() < 0.7 else {})]
+    few = {"per_day": chance.randint(1, 2), "total": chance.choice((3, 5, 9))}
+    keys["limits"] = chance.choice((few, few, {"total": 9}, {"per_customer": "2 / 9d"}))  # else some go on for ever
+    return rule(name, in_shop=in_shop, **keys)
+
+
+def _of_rule(chance: random.Random) -> str:
+    return f'event.rule_id == "r{chance.randrange(3)}"'
+
+
 def some_waves(chance: random.Random) -> dict[str, Any]:
     first = chance.randint(2, 4)
     days = range(first, first + 2 * chance.randint(2, 3), chance.choice((1, 2)))
@@ -166,8 +198,9 @@ def some_book(chance: random.Random, *, edits: bool) -> Rulebook:
     """Make rules; those that are edited keep all that happens, as a service's do."""
     in_shop = some_shop(chance)
     rules: list[Any] = []
+    made = some_chained_rule if chance.random() < 0.3 else some_rule
     for number in range(chance.randint(1, 6)):
-        _add(rules, some_rule(chance, f"r{number}", in_shop))
+        _add(rules, made(chance, f"r{number}", in_shop))
     options: dict[str, Any] = {"settle": chance.choice((0, 0, 2 * MINUTE)), "keep_all": edits or chance.random() < 0.7}
     return book(*rules, in_shop=in_shop, revision="v1", **options)
 
@@ -205,20 +238,21 @@ def edited(chance: random.Random, old: Rulebook, at: int) -> Rulebook:
 
 def some_events(chance: random.Random) -> list[Came]:
     names = [f"c{number}" for number in range(chance.choice((1, 3, 8, 14)))]
+    happening = chance.choice((HAPPENING, HAPPENING, OFTEN))
     at = START
     came: list[Came] = []
     for number in range(chance.choice((5, 30, 120))):
         if chance.random() < 0.8:
             at = min(at + chance.choice(ROUND), START + SPAN)
         customer = chance.choice(names)
-        came.append(Came(at, customer, some_body(chance, number, customer, at)))
+        came.append(Came(at, customer, some_body(chance, number, customer, at, happening)))
         if chance.random() < 0.05:
             came.append(came[chance.randrange(len(came))]._replace(at=at))
     return came
 
 
-def some_body(chance: random.Random, number: int, customer: str, at: int) -> bytes:
-    kind = chance.choice(HAPPENING)
+def some_body(chance: random.Random, number: int, customer: str, at: int, happening: Sequence[str]) -> bytes:
+    kind = chance.choice(happening)
     late = chance.choice((0, 0, 0, 0, HOUR, DAY, 3 * DAY, -3 * MINUTE, -HOUR))
     body: dict[str, Any] = {"id": f"e{number}", "type": kind, "customer": customer, "at": at - late}
     if kind.startswith("order."):
