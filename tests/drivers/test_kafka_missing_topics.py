@@ -10,6 +10,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from fleet_process import FleetProcess
 from kafka_fleet import FleetProcesses
 from played_workers import RULE, SHOP
@@ -91,3 +92,19 @@ async def test_a_topic_of_the_shop_that_is_missing_is_told_and_stops_nothing(
         await says(worker, '"event": "working"')
         assert f'"topic": "{prefix}shop", "event": "a topic of the shop is not there' in worker.said
         await fleet.stop()
+
+
+async def test_a_log_that_somebody_gave_more_partitions_is_not_decided_on(
+    kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    settings = settings_of(kafka, prefix, tmp_path)
+    async with FleetProcesses(settings, tmp_path) as fleet:
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+        await admin.start()
+        try:
+            await admin.create_partitions({f"{prefix}events": NewPartitions(3)})
+        finally:
+            await admin.close()
+        worker = fleet.start()
+        assert await worker.ended(WITHIN_S) == 2
+        assert f"of partitions {prefix}commands has 1, and {prefix}events has 3" in worker.said

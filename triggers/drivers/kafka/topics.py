@@ -12,6 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from triggers.drivers.kafka.connection import administering, reading
+from triggers.drivers.kafka.records import EVENTS
 from triggers.drivers.kafka.rights import LACKING
 from triggers.drivers.kafka.topic_list import IN_SYNC, SAFE_REPLICATION, TIMESTAMPS, Topic, topics
 from triggers.errors import ServiceUnusable
@@ -94,15 +95,32 @@ async def partitions_of(settings: KafkaSettings, name: str) -> int:
 
 async def expect(settings: KafkaSettings, names: Iterable[str]) -> None:
     """Raise ServiceUnusable for the first of some topics that there is not, as far as this process may see."""
-    if missing := await missing_of(settings, names):
-        raise ServiceUnusable(_missing(settings, missing[0]))
+    there = await look(settings)
+    for name in names:
+        if name not in there:
+            raise ServiceUnusable(_missing(settings, name))
 
 
-async def missing_of(settings: KafkaSettings, names: Iterable[str]) -> list[str]:
-    """Tell which of some topics there are not, as far as this process may see. Raises ServiceUnusable."""
+async def look(settings: KafkaSettings) -> dict[str, int]:
+    """Tell the partitions of each topic that this process may see. Raises ServiceUnusable."""
     async with administering(settings) as admin:
-        there = {each["topic"] for each in await admin.describe_topics()}
-    return [name for name in names if name not in there]
+        return {each["topic"]: len(each["partitions"]) for each in await admin.describe_topics()}
+
+
+async def expect_all(settings: KafkaSettings) -> list[str]:
+    """Raise ServiceUnusable where a topic of the fleet is missing, or not as the log is; gives the shop's that are."""
+    there = await look(settings)
+    log = settings.topic(EVENTS)
+    alike = topics(settings.model_copy(update={"partitions": there.get(log, settings.partitions)}))
+    for name, partitions in ((topic.name, topic.partitions) for topic in alike if topic.ours):
+        if name not in there:
+            raise ServiceUnusable(_missing(settings, name))
+        if there[name] != partitions:
+            raise ServiceUnusable(
+                f"of partitions {name} has {there[name]}, and {log} has {there[log]}: customers would be parted from their"
+                ' state; "Growing topics" in deploy/RUNBOOK.md tells what to do'
+            )
+    return [topic.name for topic in alike if not topic.ours and topic.name not in there]
 
 
 def _missing(settings: KafkaSettings, name: str) -> str:

@@ -18,8 +18,7 @@ from triggers.drivers.kafka.fleet_rules import FleetRules
 from triggers.drivers.kafka.intake import Intake
 from triggers.drivers.kafka.records import ASKS, EVENTS, MESSAGE_EVENTS
 from triggers.drivers.kafka.rights import LACKING, lacking
-from triggers.drivers.kafka.topic_list import topics
-from triggers.drivers.kafka.topics import expect, missing_of
+from triggers.drivers.kafka.topics import expect_all
 from triggers.drivers.kafka.worker_metrics import WorkerMetrics
 from triggers.drivers.watching import Watch
 from triggers.errors import AccessRefused, PartitionLost, ServiceUnusable, TriggersError
@@ -109,9 +108,7 @@ class Worker:
 
     async def _see_topics(self) -> None:
         """Raise ServiceUnusable where a topic of the fleet is missing; one of the shop's own is told."""
-        settings = self.settings
-        await expect(settings, [topic.name for topic in topics(settings) if topic.ours])
-        for name in await missing_of(settings, settings.sources):
+        for name in await expect_all(self.settings):
             _log.error("a topic of the shop is not there, or not to be seen: nothing is taken in from it", topic=name)
 
     def _taking(self, intake: Intake, topic: str) -> Callable[[int, Sequence[Record]], Awaitable[None]]:
