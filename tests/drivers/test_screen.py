@@ -52,6 +52,14 @@ def test_what_was_held_back_is_told_with_its_reason_and_for_how_long(screen: Scr
     assert len(paper.getvalue().splitlines()) == 3
 
 
+def test_until_something_happens_the_numbers_are_of_the_instant_at_which_it_goes_on(
+    screen: Screen, paper: StringIO
+) -> None:
+    screen.welcome("http://127.0.0.1:1", 12, NOON, 1_440.0)
+    screen.summary(20_765)
+    assert paper.getvalue().splitlines()[-1] == "— 2026-08-29 18:40 · 20,765 events · 0 sent"
+
+
 def test_of_little_all_is_told(screen: Screen, paper: StringIO) -> None:
     screen.take(outcome(*[ended("a", Reason.EXPIRED)] * ALL_HELD))
     screen.refresh()

@@ -99,7 +99,8 @@ class Screen:
         return chosen
 
     def welcome(self, address: str, rules: int, at: int, speed: float | None) -> None:
-        """Say what is running."""
+        """Say what is running, and that it has come to ``at``, epoch ms."""
+        self.clock = max(self.clock, at)
         pace = "" if speed is None else f", {speed:g} times as fast as real time" if speed else ", as fast as can be"
         line = Text(f"{rules} rules · events to {address}/v1/events · Ctrl-C stops\n", style="bold")
         line.append(f"It is {wall_text(self.zone, at)} in {self.zone.name}{pace}.")
