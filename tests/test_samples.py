@@ -35,7 +35,7 @@ def received_at(event: Event) -> int:
 
 def test_the_sample_rules_have_no_findings(loaded: Loaded) -> None:
     assert [str(finding) for finding in loaded.findings] == []
-    assert len(loaded.rules) == 12
+    assert len(loaded.rules) >= 12  # whoever reads the README puts a thirteenth beside them
 
 
 @pytest.mark.parametrize("order", ["received", "occurred"])

@@ -193,4 +193,4 @@ def test_when_nobody_reads_the_screen_any_more_it_stops_with_a_clear_error(run: 
 
 def test_the_samples_are_what_the_service_reads(run: Start) -> None:
     health = json.loads(run(rules=SAMPLE_RULES).get("/healthz")[1])
-    assert (health["rules"]["count"], health["status"]) == (12, "ok")
+    assert (health["rules"]["count"], health["status"]) == (len(list(SAMPLE_RULES.glob("[!_]*.yaml"))), "ok")

@@ -37,7 +37,7 @@ def test_the_reference_rules_load_without_a_finding(name: str, count: int) -> No
 def test_the_sample_rules_load_without_a_finding() -> None:
     loaded = load(Path(__file__).parents[2] / "rules", today=TODAY)
     assert loaded.findings == []
-    assert len(loaded.rules) == 12
+    assert len(loaded.rules) >= 12
 
 
 def test_a_file_with_an_error_keeps_only_itself_out(folder: Folder) -> None:
