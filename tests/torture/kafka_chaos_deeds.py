@@ -130,10 +130,21 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def do_all(chaos: Chaos, cluster: Cluster, chance: Random) -> None:
-    """Do every deed, with time between them for the fleet to get over it, where the size leaves it."""
+def some_order(chance: Random) -> list[Deed]:
+    """Put the deeds in any order in which somebody is left to take over from a worker that stands still.
+
+    Two begin; where one is removed before the third is added and the last one is stopped, nobody can be in time.
+    """
     deeds = list(Deed)
     chance.shuffle(deeds)
+    while deeds.index(Deed.LEAVE) < deeds.index(Deed.STALL) < deeds.index(Deed.JOIN):
+        chance.shuffle(deeds)
+    return deeds
+
+
+async def do_all(chaos: Chaos, cluster: Cluster, chance: Random) -> None:
+    """Do every deed, with time between them for the fleet to get over it, where the size leaves it."""
+    deeds = some_order(chance)
     doing: dict[Deed, Callable[[], Awaitable[None]]] = {
         Deed.KILL: lambda: _kill(chaos, _some(chaos, chance), Deed.KILL),
         Deed.STALL: lambda: _stall(chaos, chance),
