@@ -16,7 +16,7 @@ from triggers.drivers.kafka.register import enrol, read_known
 from triggers.drivers.kafka.rule_notes import Due, Held, Switched, keep_files, read_notes, tell_notes
 from triggers.drivers.kafka.topics import partitions_of
 from triggers.drivers.rules import first_edition, rulebook
-from triggers.errors import PartitionLost
+from triggers.errors import AccessRefused, PartitionLost, ServiceUnusable
 from triggers.store.progress import Register
 
 if TYPE_CHECKING:
@@ -94,9 +94,16 @@ class FleetRules:
             try:
                 await keep_files(self._settings, edition.contents, Switched(edition.revision, overdue))
             except PartitionLost:
-                await asyncio.sleep(AGAIN_S * (attempt + 1))  # another worker takes up the same, most likely
+                pass  # another worker takes up the same, most likely
+            except AccessRefused:
+                raise
+            except ServiceUnusable as error:  # the next look tells whether it was written; it ends where Kafka is away
+                if attempt + 1 == MOST_ATTEMPTS:
+                    raise
+                _log.warning("which rules are used could not be noted, it is tried again", error=str(error))
             else:
                 return overdue
+            await asyncio.sleep(AGAIN_S * (attempt + 1))
         raise PartitionLost("other workers take up other rules again and again; see that all have the same folder")
 
     async def weigh(self, old: Rulebook, edition: Edition, count: Counting) -> Collection[tuple[str, str]] | None:
