@@ -13,6 +13,7 @@ from kafka_fleet import FleetProcesses
 from played_workers import RULE, SHOP, now
 
 from triggers.drivers.kafka.keys import partition_of
+from triggers.drivers.kafka.records import Passed, encode_question
 from triggers.drivers.kafka.settings import KafkaSettings
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ async def test_what_nothing_of_the_fleet_wrote_is_told_and_stops_no_worker(
         for topic in ("asks", "verdicts", "rules", "limits"):
             bad = [Write(POISON, b"k", partition=0), Write(POISON, b"note", partition=0), Write(b"", b"k", partition=0)]
             await write(kafka, f"{prefix}{topic}", bad)
+        forged = [encode_question(each) for each in (Passed(99, 1, 0), Passed(-1, 1, 0), Passed(0, 1, 10**9))]
+        await write(kafka, f"{prefix}asks", [Write(each, partition=0) for each in forged])
         await write(kafka, f"{prefix}customers", [Write(POISON, elsewhere, partition=1)])
         await decides(fleet, "p1", "p2")
         await fleet.stop()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from triggers.drivers.kafka.foreign import decoded
+from triggers.drivers.kafka.foreign import decoded, leave_out
 from triggers.drivers.kafka.journal import Batch, Journal
 from triggers.drivers.kafka.limits import Owner
 from triggers.drivers.kafka.records import EVENTS, LIMITS, VERDICTS, decode_question, encode_answered
@@ -39,12 +39,18 @@ class Counter:
     async def take(self, _partition: int, records: Sequence[Record]) -> None:
         """Take in questions and answer those that can be. Raises ServiceUnusable where that cannot be written."""
         async with self._lock:
-            assert self._owner is not None, "it is taken over first"  # noqa: S101  a broken invariant
-            read = ((each.offset, decoded(each, decode_question)) for each in records)
-            questions = [(offset, question) for offset, question in read if question is not None]
+            owner = self._owner
+            assert owner is not None, "it is taken over first"  # noqa: S101  a broken invariant
+            questions = []
+            for record in records:
+                question = decoded(record, decode_question)
+                if question is not None and owner.knows(question):
+                    questions.append((record.offset, question))
+                elif question is not None:
+                    leave_out(record, "of another fleet")
             if not questions:
                 return
-            answers, rows = self._owner.take(questions)
+            answers, rows = owner.take(questions)
             by_partition: dict[int, list[tuple[bytes | None, bytes | None]]] = {}
             for number, answered in answers:
                 by_partition.setdefault(number, []).append((None, encode_answered(answered)))

@@ -42,8 +42,13 @@ def decoded(record: Placed, decode: Callable[[bytes], R]) -> R | None:
     try:
         return decode(record.value or b"")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        _tell(f"{record.topic}/{record.partition}/{record.offset}", type(error).__name__)
+        leave_out(record, type(error).__name__)
         return None
+
+
+def leave_out(record: Placed, error: str) -> None:
+    """Tell that a record is not understood, and why; once, however often it is read."""
+    _tell(f"{record.topic}/{record.partition}/{record.offset}", error)
 
 
 @lru_cache(MOST_TOLD)

@@ -127,6 +127,12 @@ class Owner:
         """How many questions wait for an answer."""
         return len(self._pending)
 
+    def knows(self, question: Question) -> bool:
+        """Tell whether somebody of this fleet may have asked or told that: from a partition there is, of answers it had."""
+        if not 0 <= question.partition < len(self._standings):
+            return False
+        return not isinstance(question, Passed) or question.answers <= self._standings[question.partition].given
+
     def _recall(self, key: bytes, value: bytes) -> None:
         if key == OWN:
             self._desk = _desks.decode(value)
