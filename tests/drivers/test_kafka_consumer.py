@@ -60,14 +60,19 @@ async def scene() -> AsyncIterator[Scene]:
 
 
 async def test_what_is_fetched_is_cut_into_chunks_with_numbers(scene: Scene) -> None:
-    chunks = await scene.bring(A, 100, 25)
+    chunks = await scene.bring(A, 100, 26)
     assert [(c.number, c.value[0].offset, c.offset, c.next_offset) for c in chunks] == [
-        (0, 100, 109, 110),
-        (1, 110, 119, 120),
-        (2, 120, 124, 125),
+        (0, 100, 108, 109),
+        (1, 109, 117, 118),
+        (2, 118, 125, 126),
     ]
-    assert [c.number for c in await scene.bring(A, 125, 1)] == [3]
+    assert [c.number for c in await scene.bring(A, 126, 1)] == [3]
     assert [(c.tp, c.number) for c in await scene.bring(B, 0, 1)] == [(B, 0)]
+
+
+@pytest.mark.parametrize(("fetched", "sizes"), [(10, [10]), (14, [14]), (16, [8, 8]), (24, [12, 12]), (31, [11, 11, 9])])
+async def test_what_is_little_more_than_a_chunk_is_one(scene: Scene, fetched: int, sizes: list[int]) -> None:
+    assert [len(chunk.value) for chunk in await scene.bring(A, 0, fetched)] == sizes
 
 
 async def test_only_what_is_handled_without_a_gap_is_committed(scene: Scene) -> None:

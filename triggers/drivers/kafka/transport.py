@@ -132,12 +132,17 @@ class Consumer(stock.Consumer):
         return epoch != UNSETTLED and epoch == self._thread.settled and self.flow_active and not self.should_stop
 
     def _cut(self, fetched: Fetched) -> Iterator[Chunk]:
-        """Cut into chunks all that was fetched, and await their acknowledgement before any of them is handed over."""
+        """Cut into chunks all that was fetched, and await their acknowledgement before any of them is handed over.
+
+        A chunk is about ``max_chunk`` records: what is little more is not cut, since every chunk is a turn of its own.
+        """
         size, generation = self.app.max_chunk, self.app.consumer_generation_id
         for at, records in fetched.records.items():
             tp = TP(*at)
-            for begin in range(0, len(records), size):
-                chunk = Chunk(tp, records[begin : begin + size], fetched.epoch, self._numbers[tp], generation)
+            many = max(1, round(len(records) / size))
+            each = -(-len(records) // many)
+            for begin in range(0, len(records), each):
+                chunk = Chunk(tp, records[begin : begin + each], fetched.epoch, self._numbers[tp], generation)
                 self._numbers[tp] += 1
                 self._sent[tp].append(chunk)
                 yield chunk
