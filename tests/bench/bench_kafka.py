@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 from kafka_stock import stock_events_per_s
@@ -54,10 +54,8 @@ MANY = 1_000_000
 START = 1_788_231_600_000
 PAID, CANCELLED = 0.7, 0.08
 PATIENCE_S = 300.0
-LOOK_S = 0.1
+LOOK_S = 0.05
 POSITIONS = re.compile(r'^triggers_partition_position{partition="\d+"} (\S+)$', re.MULTILINE)
-WARM = 0.1
-"""The part of the events that is decided before the measuring begins: connecting and taking over are a start's work."""
 
 
 def shop(events: int, customers: int) -> list[tuple[int, bytes, bytes]]:
@@ -144,7 +142,10 @@ class Fleet:
 
 
 async def worker_events_per_s(bootstrap: str, events: list[tuple[int, bytes, bytes]]) -> float:
-    """Run a worker on a log that waits for it; events/s from the first tenth on to the end."""
+    """Run a worker on a log that waits for it; events/s from when it has the first partition until all is written.
+
+    What was decided before a moment in between and not yet written would count for the time after it.
+    """
     async with Fleet(bootstrap) as fleet:
         rows: dict[int, list[Row]] = {number: [] for number in range(fleet.settings.partitions)}
         for at, key, body in events:
@@ -152,20 +153,22 @@ async def worker_events_per_s(bootstrap: str, events: list[tuple[int, bytes, byt
         await fleet.fill("events", rows)
         log = await fleet.start()
         async with asyncio.timeout(PATIENCE_S):
-            address = await _listening(log)
+            told = await _told(log, "listening")
+            await _told(log, "partition taken over")
+            began_s = time.perf_counter()
             drain = asyncio.create_task(_read_all(log))
-            rate = await _measured(address, len(events))
+            await _all_written(str(told["address"]), len(events))
         drain.cancel()
-        return rate
+        return len(events) / (time.perf_counter() - began_s)
 
 
-async def _listening(log: asyncio.StreamReader) -> str:
-    """Find where the worker answers."""
+async def _told(log: asyncio.StreamReader, event: str) -> dict[str, Any]:
+    """Wait until the worker logs something."""
     async for line in log:
-        told = json.loads(line) if line.startswith(b"{") else {}
-        if told.get("event") == "listening":
-            return str(told["address"])
-    raise SystemExit("the worker ended before it listened")
+        told: dict[str, Any] = json.loads(line) if line.startswith(b"{") else {}
+        if told.get("event") == event:
+            return told
+    raise SystemExit(f"the worker ended before it was {event}")
 
 
 async def _read_all(log: asyncio.StreamReader) -> None:
@@ -174,18 +177,14 @@ async def _read_all(log: asyncio.StreamReader) -> None:
             raise SystemExit(f"the worker failed: {line.decode()}")
 
 
-async def _measured(address: str, events: int) -> float:
-    """Follow how far the partitions have come."""
-    first: tuple[float, int] | None = None
+async def _all_written(address: str, events: int) -> None:
+    """Wait until the partitions have come to the end."""
     async with aiohttp.ClientSession() as session:
         while True:
             async with session.get(f"{address}/metrics") as answer:
                 text = await answer.text()
-            done = sum(int(float(at)) + 1 for at in POSITIONS.findall(text))
-            if first is None and done >= events * WARM:
-                first = (time.perf_counter(), done)
-            if first is not None and done >= events:
-                return (done - first[1]) / (time.perf_counter() - first[0])
+            if sum(int(float(at)) + 1 for at in POSITIONS.findall(text)) >= events:
+                return
             await asyncio.sleep(LOOK_S)
 
 
