@@ -70,7 +70,9 @@ async def test_what_is_fetched_is_cut_into_chunks_with_numbers(scene: Scene) -> 
     assert [(c.tp, c.number) for c in await scene.bring(B, 0, 1)] == [(B, 0)]
 
 
-@pytest.mark.parametrize(("fetched", "sizes"), [(10, [10]), (14, [14]), (16, [8, 8]), (24, [12, 12]), (31, [11, 11, 9])])
+@pytest.mark.parametrize(
+    ("fetched", "sizes"), [(10, [10]), (14, [14]), (16, [8, 8]), (24, [12, 12]), (31, [11, 11, 9])]
+)
 async def test_what_is_little_more_than_a_chunk_is_one(scene: Scene, fetched: int, sizes: list[int]) -> None:
     assert [len(chunk.value) for chunk in await scene.bring(A, 0, fetched)] == sizes
 
