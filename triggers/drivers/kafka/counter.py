@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from triggers.drivers.kafka.foreign import decoded, leave_out
+from triggers.drivers.kafka.foreign import decoded, leave_out, place_of
 from triggers.drivers.kafka.journal import Batch, Journal
 from triggers.drivers.kafka.limits import Owner
 from triggers.drivers.kafka.records import EVENTS, LIMITS, VERDICTS, decode_question, encode_answered
@@ -47,7 +47,7 @@ class Counter:
                 if question is not None and owner.knows(question):
                     questions.append((record.offset, question))
                 elif question is not None:
-                    leave_out(record, "of another fleet")
+                    leave_out(place_of(record), "of another fleet")
             if not questions:
                 return
             answers, rows = owner.take(questions)

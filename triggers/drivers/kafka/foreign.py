@@ -42,15 +42,16 @@ def decoded(record: Placed, decode: Callable[[bytes], R]) -> R | None:
     try:
         return decode(record.value or b"")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        leave_out(record, type(error).__name__)
+        leave_out(place_of(record), type(error).__name__)
         return None
 
 
-def leave_out(record: Placed, error: str) -> None:
-    """Tell that a record is not understood, and why; once, however often it is read."""
-    _tell(f"{record.topic}/{record.partition}/{record.offset}", error)
+def place_of(record: Placed) -> str:
+    """Name where a record stands."""
+    return f"{record.topic}/{record.partition}/{record.offset}"
 
 
 @lru_cache(MOST_TOLD)
-def _tell(place: str, error: str) -> None:
+def leave_out(place: str, error: str) -> None:
+    """Tell that what stands at a place is not understood, and why; once, however often it is read."""
     _log.error("a record is not understood, and left out", place=place, error=error)

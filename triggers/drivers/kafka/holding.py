@@ -12,6 +12,7 @@ import structlog
 
 from triggers.clock import wall_ms
 from triggers.drivers.guard import count_due
+from triggers.drivers.kafka.foreign import leave_out
 from triggers.drivers.kafka.journal import Batch, Journal
 from triggers.drivers.kafka.keys import partition_of
 from triggers.drivers.kafka.letters import bury
@@ -109,7 +110,7 @@ class Holding:
                     f"{place} is no state of a customer, and nothing of the fleet wrote it: partition {self.number} stands"
                     ' still until it is taken away; "A record that stops a partition" in deploy/RUNBOOK.md tells how'
                 )
-            _log.error("a record is not understood, and left out", place=place)
+            leave_out(place, "no state of a customer")
             del rows[key]
 
     def _made(self, book: Rulebook, rows: dict[bytes, bytes]) -> Partition:

@@ -18,8 +18,9 @@ from triggers.core.intake import Malformed, decode, decode_chunk
 from triggers.drivers.kafka.batches import BATCH_BYTES, Row, send_all
 from triggers.drivers.kafka.cloud_events import enveloped, flattened
 from triggers.drivers.kafka.connection import start_writing
+from triggers.drivers.kafka.foreign import place_of
 from triggers.drivers.kafka.keys import partition_of
-from triggers.drivers.kafka.letters import Letter, Record, bury, origin_of
+from triggers.drivers.kafka.letters import Letter, Record, bury
 from triggers.drivers.kafka.records import DEAD_LETTERS, EVENTS, TICK
 from triggers.drivers.kafka.topics import expect
 
@@ -181,7 +182,7 @@ class Intake:
                 continue
             counts = letters if isinstance(meaning, Letter) else skipped
             if not counts[meaning.reason]:  # the others of the chunk are only counted: they may be many
-                _log.info("intake.refused", reason=meaning.reason, origin=origin_of(record), topic=topic)
+                _log.info("intake.refused", reason=meaning.reason, origin=place_of(record), topic=topic)
             counts[meaning.reason] += 1
             if isinstance(meaning, Letter):
                 rows.append(bury(record, meaning, now))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from triggers.drivers.kafka.batches import Row
+from triggers.drivers.kafka.foreign import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,14 +70,9 @@ class DeadLetter(NamedTuple):
     headers: tuple[tuple[str, bytes], ...]
 
 
-def origin_of(record: Record) -> str:
-    """Name the place that a record came from."""
-    return f"{record.topic}/{record.partition}/{record.offset}"
-
-
 def bury(record: Record, letter: Letter, at: int) -> Row:
     """Make the dead letter of a record that was put aside at an instant, epoch ms."""
-    return buried(letter, origin_of(record), at, record.key, record.value, record.headers or (), record.timestamp)
+    return buried(letter, place_of(record), at, record.key, record.value, record.headers or (), record.timestamp)
 
 
 def buried(

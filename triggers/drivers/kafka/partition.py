@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from triggers.core.events import Event
 from triggers.core.intake import decode_many, stamp
-from triggers.drivers.kafka.foreign import decoded
+from triggers.drivers.kafka.foreign import decoded, place_of
 from triggers.drivers.kafka.intake import check
 from triggers.drivers.kafka.playing import Play
 from triggers.drivers.kafka.records import OWN, TICK, Come, Place, decode_answered, decode_place
@@ -104,7 +104,7 @@ class Partition:
                 try:
                     play.meet(key, record.offset, meaning)  # type: ignore[arg-type]  # one of AnyEvent
                 except Exception as error:
-                    error.add_note(f"at {record.topic}/{record.partition}/{record.offset}")
+                    error.add_note(f"at {place_of(record)}")
                     raise
             else:
                 letter = check(record)
