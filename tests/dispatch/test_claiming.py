@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,8 @@ from triggers.core.times import DAY, HOUR, MINUTE
 from triggers.dispatch.gateway import Accepted, Fate, Heard, Receipt, Rejected, TryLater, Unknown
 from triggers.dispatch.hours import Span
 from triggers.store.claims import pause, resume
-from triggers.store.outbox import cancel
+from triggers.store.outbox import cancel, claim
+from triggers.store.states import Go
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +72,36 @@ async def test_what_an_event_cancels_meanwhile_does_not_leave(office: Opening) -
     here.writer.submit(lambda connection: cancel(connection, "c1", ("r", None, 1), "by order.paid", NOON)).result(10)
     here.decided()
     await drain(here, NOON + HOUR)
+    assert state(here) == ("cancelled", "by order.paid")
+
+
+async def test_what_an_event_cancels_while_its_gateway_refuses_it_does_not_leave_later(office: Opening) -> None:
+    gateway = Scripted("main", TryLater("busy"))
+    gateway.gate = asyncio.Event()
+    here = office(gateway)
+    here.put(send("1"))
+    sending = asyncio.create_task(here.dispatch.dispatcher.drain())
+    async with asyncio.timeout(10):
+        await gateway.came.wait()
+    here.writer.submit(lambda connection: cancel(connection, "c1", ("r", None, 1), "by order.paid", NOON)).result(10)
+    gateway.gate.set()
+    await sending
+    await drain(here, NOON + HOUR)
+    assert len(gateway.got) == 1
+    assert state(here) == ("cancelled", "by order.paid")
+    assert here.moves == [("queued", "sending", 1), ("sending", "queued", 1), ("queued", "cancelled", 1)]
+
+
+async def test_what_an_event_cancels_while_the_service_is_killed_with_it_does_not_leave_later(office: Opening) -> None:
+    gateway = Scripted()
+    here = office(gateway)
+    here.put(send("1", klass="notice"))
+    go = Go("main", PHONE, 5, NOON + HOUR)
+    here.writer.submit(lambda connection: claim(connection, "notice", 9, NOON, lambda _: go)).result(10)
+    here.writer.submit(lambda connection: cancel(connection, "c1", ("r", None, 1), "by order.paid", NOON)).result(10)
+    assert here.dispatch.dispatcher.recover() == {"cancelled": 1}
+    await drain(here, NOON + HOUR)
+    assert gateway.got == []
     assert state(here) == ("cancelled", "by order.paid")
 
 

@@ -13,13 +13,13 @@ from triggers.store.outbox import (
     being_sent,
     cancel,
     claim,
+    commands_of,
     counts,
     end,
     give_back,
     move,
     next_due,
     queue,
-    queued_of,
     settle,
 )
 from triggers.store.states import ARROWS, STATES, Command, End, Go, Hold, Leaving, Settled
@@ -249,9 +249,9 @@ def test_the_arrows_are_those_of_the_picture_and_every_state_has_a_way_out_or_is
 def test_the_commands_of_one_customer_are_found_with_how_far_each_has_come(outbox: Connection) -> None:
     queue(outbox, [command("1"), command("2", customer="c2"), command("3", customer="c2")], 10)
     assert [send.id for _, send in fates(outbox, "c2")] == ["2", "3"]
-    (first, second) = queued_of(outbox, "c2")
+    (first, second) = commands_of(outbox, "c2", "queued")
     end(outbox, first, End("suppressed", "capped"), 11)
-    assert [each.send.id for each in queued_of(outbox, "c2")] == [second.send.id] == ["3"]
+    assert [each.send.id for each in commands_of(outbox, "c2", "queued")] == [second.send.id] == ["3"]
     assert [state for state, _ in fates(outbox, "c2")] == ["suppressed: capped", "queued"]
 
 
@@ -270,3 +270,42 @@ def test_only_the_command_of_one_wait_is_cancelled_and_only_while_it_is_queued(o
     assert gone == [("this", "by order.paid", 11)]
     assert names(take(outbox, 13)) == [each.send.id for each in sends[:-1]]
     assert not cancel(outbox, "c1", ("q", None, 1), "by order.paid", 14)
+
+
+AGAIN = Settled("queued", "busy", not_before=20, spent=False, refused=True)
+PERHAPS = Settled("queued", "timed out", not_before=20, ambiguous=True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "moneys"), [(AGAIN, (0, 0, 10_000)), (PERHAPS, (0, COST, 10_000))], ids=["refused", "perhaps left"]
+)
+def test_what_is_cancelled_while_it_is_being_sent_is_not_queued_again(
+    outbox: Connection, answer: Settled, moneys: tuple[int, int, int]
+) -> None:
+    found = leaving(outbox)
+    assert not cancel(outbox, "c1", ("r", None, 1), "by order.paid", 12)
+    assert counts(outbox) == {"sending": 1}
+    assert settle(outbox, found, answer, 13)
+    assert one(outbox, "state, reason") == ("cancelled", "by order.paid")
+    assert history(outbox)[-2:] == [
+        (13, "sending", "queued", answer.reason, "main", 1),
+        (13, "queued", "cancelled", "by order.paid", None if answer is AGAIN else "main", 1),
+    ]
+    assert money(outbox) == moneys
+    assert names(take(outbox, 99)) == []
+
+
+def test_what_is_cancelled_while_it_is_being_sent_may_leave_by_that(outbox: Connection) -> None:
+    found = leaving(outbox)
+    cancel(outbox, "c1", ("r", None, 1), "by order.paid", 12)
+    assert not settle(outbox, found, Settled("accepted", "", "m1"), 13)
+    assert one(outbox, "state, reason") == ("accepted", "")
+
+
+@pytest.mark.parametrize("wait", [("q", None, 1), ("r", "o1", 1), ("r", None, 2)])
+def test_only_the_command_of_that_very_wait_is_not_queued_again(outbox: Connection, wait: Any) -> None:
+    found = leaving(outbox)
+    cancel(outbox, "c1", wait, "by order.paid", 12)
+    cancel(outbox, "c2", ("r", None, 1), "by order.paid", 12)
+    assert not settle(outbox, found, AGAIN, 13)
+    assert names(take(outbox, 99)) == ["1"]

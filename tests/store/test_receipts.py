@@ -9,7 +9,7 @@ import pytest
 
 from triggers.core.decisions import Send
 from triggers.store.database import connect, open_database
-from triggers.store.outbox import being_sent, claim, end, move, name, queue, queued_of, settle
+from triggers.store.outbox import being_sent, claim, commands_of, end, move, name, queue, settle
 from triggers.store.receipts import Report, catch_up, named_by, report, unmatched, was_delivered
 from triggers.store.states import Command, End, Go, Settled
 
@@ -240,7 +240,7 @@ def test_a_delivery_is_known_before_the_message_leaves_again(outbox: Connection)
     assert not was_delivered(outbox, "1")
     report(outbox, ARRIVED._replace(command="1", gateway="other"), 16)  # through whichever gateway it was
     assert was_delivered(outbox, "1")
-    (queued,) = queued_of(outbox, "c1")
+    (queued,) = commands_of(outbox, "c1", "queued")
     end(outbox, queued, End("cancelled", "delivered"), 17)
     assert named_by(outbox, ARRIVED._replace(command="1")) == (1, "cancelled")
 

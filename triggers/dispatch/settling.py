@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from triggers.store.outbox import settle
+from triggers.store.states import CANCELLED, QUEUED
 
 if TYPE_CHECKING:
     from triggers.dispatch.gateway import Answer
@@ -68,5 +69,6 @@ class Settling:
         return [self._one(connection, each) for each in batch.answers]
 
     def _one(self, connection: Connection, each: Answered) -> Followed:
-        settle(connection, each.leaving, each.move, each.at)
-        return self._hearing.answered(connection, each.leaving, each.answer, each.at)
+        cancelled = settle(connection, each.leaving, each.move, each.at)
+        followed = self._hearing.answered(connection, each.leaving, each.answer, each.at)
+        return followed._replace(moves=[(QUEUED, CANCELLED), *followed.moves]) if cancelled else followed

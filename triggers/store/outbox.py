@@ -114,13 +114,16 @@ def end(connection: sqlite3.Connection, queued: Queued, ruling: End, now: int) -
     _pay_of(connection, queued, reserved=-queued.send.cost, released=queued.send.cost)
 
 
-def settle(connection: sqlite3.Connection, leaving: Leaving, settled: Settled, now: int) -> None:
-    """Move a command that was being sent to where its gateway's answer puts it."""
-    settle_all(connection, [(leaving, settled)], now)
+def settle(connection: sqlite3.Connection, leaving: Leaving, settled: Settled, now: int) -> bool:
+    """Move a command that was being sent to where its gateway's answer puts it; tell whether that cancelled it."""
+    return settle_all(connection, [(leaving, settled)], now) > 0
 
 
-def settle_all(connection: sqlite3.Connection, answers: Sequence[tuple[Leaving, Settled]], now: int) -> None:
-    """Move commands that were being sent to where the answers put them."""
+def settle_all(connection: sqlite3.Connection, answers: Sequence[tuple[Leaving, Settled]], now: int) -> int:
+    """Move commands that were being sent to where the answers put them.
+
+    One that would be queued again and was cancelled meanwhile is cancelled now; tells how many those are.
+    """
     moves, notes = [], []
     for (queued, go), settled in answers:
         new, seq = settled.state, queued.seq
@@ -141,6 +144,17 @@ def settle_all(connection: sqlite3.Connection, answers: Sequence[tuple[Leaving, 
             _take_back(connection, leaving, settled.state)
         elif settled.state == QUEUED:
             _pay_of(connection, leaving.queued, reserved=leaving.queued.send.cost)
+    return sum(
+        _end_recalled(connection, leaving.queued, now) for leaving, settled in answers if settled.state == QUEUED
+    )
+
+
+def _end_recalled(connection: sqlite3.Connection, queued: Queued, now: int) -> bool:
+    """End a command that is queued again, if it was cancelled while it was being sent."""
+    (reason,) = connection.execute("SELECT recalled FROM outbox WHERE seq = ?", (queued.seq,)).fetchone()
+    if reason is not None:
+        end(connection, queued, End(CANCELLED, reason), now)
+    return reason is not None
 
 
 def _take_back(connection: sqlite3.Connection, leaving: Leaving, new: str) -> None:
@@ -180,11 +194,10 @@ def give_back(connection: sqlite3.Connection, seq: int) -> None:
     pay(connection, rule, month, spent=-cost, released=cost)
 
 
-def queued_of(connection: sqlite3.Connection, customer: str) -> list[Queued]:
-    """List what is still queued for a customer."""
+def commands_of(connection: sqlite3.Connection, customer: str, state: str) -> list[Queued]:
+    """List a customer's commands in a state, in the order in which they came."""
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM outbox WHERE customer = ? AND state = '{QUEUED}' ORDER BY seq",
-        (customer,),
+        f"SELECT {_COLUMNS} FROM outbox WHERE customer = ? AND state = ? ORDER BY seq", (customer, state)
     ).fetchall()
     return [_queued(row) for row in rows]
 
@@ -196,12 +209,22 @@ def cancel(
     reason: str,
     now: int,
 ) -> bool:
-    """Cancel the command of a wait (rule, identity, anchor) if it has not left yet."""
-    for queued in queued_of(connection, customer):
-        if (queued.send.rule, queued.send.identity, queued.send.anchor) == wait:
+    """Cancel the command of a wait (rule, identity, anchor) if it has not left yet, and tell whether that was so.
+
+    One that is being sent may leave by that, but it is not queued again: its gateway's answer cancels it then.
+    """
+    for queued in commands_of(connection, customer, QUEUED):
+        if _wait_of(queued) == wait:
             end(connection, queued, End(CANCELLED, reason), now)
             return True
+    for queued in commands_of(connection, customer, SENDING):
+        if _wait_of(queued) == wait:
+            connection.execute("UPDATE outbox SET recalled = ? WHERE seq = ?", (reason, queued.seq))
     return False
+
+
+def _wait_of(queued: Queued) -> tuple[str, str | None, int]:
+    return queued.send.rule, queued.send.identity, queued.send.anchor
 
 
 def being_sent(connection: sqlite3.Connection) -> list[Leaving]:

@@ -305,4 +305,7 @@ MIGRATIONS: tuple[str, ...] = (
         overdue TEXT
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE outbox ADD COLUMN recalled TEXT;
+    """,
 )
