@@ -31,7 +31,8 @@ SHORT: Final = Size(events=9_000, rate=250, customers=900, gap_s=1.5, pace=4.0, 
 SETTLE_S: Final = 0.5
 PARTITIONS: Final = 8
 APP: Final = "chaos"
-BEGINS_WITHIN_S: Final = 60.0
+BEGINS_WITHIN_S: Final = 120.0
+LAST_WORDS: Final = 3_000
 AGAIN_S: Final = 0.5
 """How long a supervisor takes to start again what has ended."""
 SETTLES_WITHIN_S: Final = 120.0
@@ -73,11 +74,19 @@ async def _begin(chaos: Chaos, opened: AsyncExitStack) -> None:
     chaos.open_office(DispatchSettings(**common, port=0, db=chaos.database, delivery=delivery))
     opened.callback(chaos.close)
     both = [chaos.hire(), chaos.hire()]
-    async with asyncio.timeout(BEGINS_WITHIN_S):
-        while not all("partition taken over" in place.process.said for place in both):  # noqa: ASYNC110  they log it
-            await asyncio.sleep(0.1)
-        while not all(chaos.watch.came(part) for part in range(PARTITIONS)):
-            await chaos.watch.read()
+    supervisor = asyncio.create_task(_supervise(chaos))
+    try:
+        async with asyncio.timeout(BEGINS_WITHIN_S):
+            while not all("partition taken over" in place.process.said for place in both):  # noqa: ASYNC110  they log it
+                await asyncio.sleep(0.1)
+            while not all(chaos.watch.came(part) for part in range(PARTITIONS)):
+                await chaos.watch.read()
+    except TimeoutError:
+        said = [f"{place.name} ({place.process.status}): {place.process.said[-LAST_WORDS:]}" for place in chaos.places]
+        raise AssertionError("\n".join(["the fleet did not begin", *map(str, chaos.notes), *said])) from None
+    finally:
+        supervisor.cancel()
+        await asyncio.gather(supervisor, return_exceptions=True)
 
 
 async def _play(chaos: Chaos, cluster: Cluster, seed: int, *, say: bool) -> None:
