@@ -13,13 +13,14 @@ from scenes import HOUR, START, rule
 from scenes import book as core_book
 
 from triggers.core.decisions import Decision, Send, Verdict
+from triggers.core.events import MessageSent
 from triggers.core.intake import decode_many
 from triggers.core.room import MOST_OF_A_RULE
 from triggers.core.rulebook import Rulebook
 from triggers.core.times import DAY
 from triggers.drivers.kafka import bounds, people, playing
 from triggers.drivers.kafka import partition as partition_module
-from triggers.drivers.kafka.records import OWN, TICK, Answered, decode_place, encode_answered
+from triggers.drivers.kafka.records import OWN, TICK, Answered, decode_place, decode_state, encode_answered
 from triggers.errors import ServiceUnusable
 from triggers.language import load
 from triggers.replay.log import Log
@@ -28,6 +29,8 @@ from triggers.store.decisions import row_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from triggers.core.events import AnyEvent
 
 AFTER_THE_END = 40 * DAY
 
@@ -126,6 +129,14 @@ def test_limits_that_run_out_are_given_to_the_same_customers(shop_log: Path, see
     assert lines(fleet.sends) == lines(sends)
     assert Counter(fleet.decided) == rows
     assert {each.reason for each in fleet.decided} >= {"per day", "total"}
+    kept = [event for event in kept_by(fleet) if not isinstance(event, MessageSent)]
+    assert len(kept) > 1_000
+    assert {event.received_at for event in kept} == {None}, "whether it was held for an answer or not"
+
+
+def kept_by(fleet: Fleet) -> list[AnyEvent]:
+    states = [decode_state(row) for rows in fleet.rows for key, row in rows.items() if key != OWN]
+    return [event for state in states for events in state.customer.kept.values() for event in events]
 
 
 FREE = {"text": "x", "window": ["00:00-24:00"]}

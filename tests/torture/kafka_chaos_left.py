@@ -119,6 +119,12 @@ def undisturbed(settings: KafkaSettings, left: Left) -> Expected:
 
 
 def told_of(customer: Customer) -> dict[str, Any]:
-    """Write a customer down, without what says only how far a driver has looked."""
-    written = msgspec.to_builtins(customer)
+    """Write a customer down, without what says only how far a driver has looked, or when an event came."""
+    written = _without_receipts(msgspec.to_builtins(customer))
     return {name: value for name, value in written.items() if name not in BESIDE_THE_POINT}
+
+
+def _without_receipts(told: Any) -> Any:
+    if isinstance(told, dict):
+        return {name: _without_receipts(value) for name, value in told.items() if name != "received_at"}
+    return [_without_receipts(each) for each in told] if isinstance(told, list | tuple) else told

@@ -172,6 +172,7 @@ def meet_early(book: Rulebook, state: State) -> Iterator[tuple[int, list[Decisio
     met, state.behind = state.behind[:many], state.behind[many:]
     for _, event in met:
         now: int = event.received_at  # type: ignore[assignment]  # stamped when it was read
+        event.received_at = None
         out: list[Decision] = []
         handle(book, state.customer, event, now, out)
         yield now, out

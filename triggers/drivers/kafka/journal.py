@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import repeat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -159,10 +160,11 @@ class Journal:
 
 def _rows(batch: Batch) -> Iterable[Packable]:
     """Give the records as they are packed. Raises ServiceUnusable for one that no topic of ours takes."""
-    largest = max((len(value or b"") for _, value in batch.records), default=0)
+    if not batch.records:
+        return ()
+    keys, values = zip(*batch.records, strict=True)
+    largest = max(map(len, filter(None, values)), default=0)
     if largest > MOST_RECORD - _OVERHEAD:
         raise ServiceUnusable(f"a record of {largest} bytes is too large for {batch.topic} {batch.partition}")
-    now = wall_ms()
-    if not batch.headers:
-        return [(key, value, now, ()) for key, value in batch.records]
-    return [(key, value, now, headers) for (key, value), headers in zip(batch.records, batch.headers, strict=True)]
+    headers = batch.headers or repeat((), len(values))
+    return zip(keys, values, repeat(wall_ms(), len(values)), headers, strict=True)

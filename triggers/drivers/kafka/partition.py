@@ -83,22 +83,21 @@ class Partition:
 
     def take(self, records: Sequence[Record]) -> Iterator[Turn]:
         """Decide on the next records of the partition; those it has decided on before are left out."""
-        fresh = [record for record in records if record.offset > self.place.position]
+        play, known = self._play, self.place.position
+        fresh = [record for record in records if record.offset > known]
         if not fresh:
             return
-        play, position = self._play, fresh[-1].offset
+        position = fresh[-1].offset
         if self.place.opened < 0:
             self._pass_slots(fresh[0].timestamp - 1)  # nobody was there before
         events = [record for record in fresh if record.key is not None or record.value != TICK]
-        meanings = decode_many([record.value or b"" for record in events], far_future_ok=True)
-        place = 0
+        meanings = iter(decode_many([record.value or b"" for record in events], far_future_ok=True))
         for record in fresh:
             key = record.key
             play.clock = max(play.clock, record.timestamp)
             if key is None and record.value == TICK:
                 continue
-            meaning = meanings[place]
-            place += 1
+            meaning = next(meanings)
             if key is not None and isinstance(meaning, Event) and key == meaning.customer.encode():
                 stamp(meaning, play.clock)
                 try:
@@ -151,8 +150,7 @@ class Partition:
     def _let_pass(self, position: int) -> Iterator[Turn]:
         """Let the timers and slots of all instants before the clock act, and end the turn."""
         play, people = self._play, self._play.people
-        for key in list(people.touched):
-            play.wake(key)
+        play.wake_touched()
         if play.slot < play.clock:
             yield from self._open_slots(position)
         for key in people.woken(play.clock):

@@ -81,20 +81,21 @@ class Play:
     # Events
 
     def meet(self, key: bytes, position: int, event: AnyEvent) -> None:
-        """Let a customer meet an event that came at the clock's instant."""
+        """Let a customer meet an event that came at the clock's instant; what is kept of it need not say when it came."""
         state = self.people.at_hand.get(key) or self._state(key)
         self.people.touched[key] = None
+        customer, now = state.customer, self.clock
         if state.ask is not None:
             self._hold(key, state, [(position, event)])
             return
-        customer = state.customer
-        if customer.wake < self.clock or self.slot < self.clock:
+        if customer.wake < now or self.slot < now:
             self._play(key, state, [(position, event)])
             return
+        event.received_at = None
         out: list[Decision] = []  # as _play does where no timer is due, without its calls
-        handle(self.book, customer, event, self.clock, out)
+        handle(self.book, customer, event, now, out)
         if out:
-            self._decide(key, state, out, self.clock)
+            self._decide(key, state, out, now)
 
     def _play(self, key: bytes, state: State, events: list[tuple[int, AnyEvent]], *, late: bool = False) -> None:
         """Let a customer meet events, with the timers before each; those behind a question wait for the answer.
@@ -106,6 +107,7 @@ class Play:
             now: int = event.received_at  # type: ignore[assignment]  # stamped when it was read
             out = advance(self.book, customer, now) if late or customer.wake < now or self.slot < now else []
             if customer.asking is None:
+                event.received_at = None
                 handle(self.book, customer, event, now, out)
                 if out:
                     self._decide(key, state, out, now)
@@ -140,6 +142,13 @@ class Play:
             self._stall(key, state)
 
     # Time
+
+    def wake_touched(self) -> None:
+        """Let the timers of those act who were touched; most of them have none that is due."""
+        at_hand, clock, slots = self.people.at_hand, self.clock, self.slot < self.clock
+        for key in list(self.people.touched):
+            if slots or at_hand[key].customer.wake < clock:
+                self.wake(key)
 
     def wake(self, key: bytes) -> None:
         """Let a customer's timers act; one for whom nothing happens is not written, one who asks looks after the answer."""
