@@ -1,8 +1,8 @@
 """How fast a worker decides, against a stock Faust agent with one table write an event; and how soon it is back.
 
 A real broker is started for it. Both read events that wait on the broker, in turns, and are measured while they are never
-out of work. Then a worker starts with a million customers in its state. The raw runs go to var/bench/kafka.json; the exit
-status is 1 where a floor is missed.
+out of work; the first turn of each warms the broker up and counts for nothing. Then a worker starts with a million
+customers in its state. The raw runs go to var/bench/kafka.json; the exit status is 1 where a floor is missed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from triggers.language import load  # noqa: E402
 from triggers.store.progress import Register  # noqa: E402
 
 RULES = Path(__file__).parent / "kafka_rules"
-EVENTS, CUSTOMERS, RUNS = 400_000, 40_000, 3
+EVENTS, CUSTOMERS, RUNS = 400_000, 40_000, 5
 MANY = 1_000_000
 START = 1_788_231_600_000
 PAID, CANCELLED = 0.7, 0.08
@@ -234,15 +234,16 @@ async def main() -> int:
     assert all(not hasattr(each, "reason") for each in decode_many([body for _, _, body in events[:1_000]]))
     with tempfile.TemporaryDirectory() as folder, Cluster(needed(), Path(folder)) as running:
         stock, ours = [], []
-        for _ in range(RUNS):
+        for _ in range(1 + RUNS):
             stock.append(await stock_events_per_s(running.bootstrap))
             ours.append(await worker_events_per_s(running.bootstrap, events))
         back_s, memory = await restart(running.bootstrap, events[: EVENTS // 4], MANY)
     keep("kafka", {"stock": stock, "worker": ours, "restart_s": back_s, "bytes_per_customer": memory})
-    print(f"kafka-stock-agent: {median(stock):,.0f} events/s")  # noqa: T201
-    print(f"kafka-worker: {median(ours):,.0f} events/s")  # noqa: T201
+    stock_speed, speed = median(stock[1:]), median(ours[1:])
+    print(f"kafka-stock-agent: {stock_speed:,.0f} events/s")  # noqa: T201
+    print(f"kafka-worker: {speed:,.0f} events/s")  # noqa: T201
     print(f"kafka-memory: {memory:,.0f} bytes a customer")  # noqa: T201
-    fine = report("kafka-worker-against-stock", median(ours) / median(stock), "times", floor=10, aim=40)
+    fine = report("kafka-worker-against-stock", speed / stock_speed, "times", floor=10, aim=40)
     return 0 if report("kafka-restart-1M", back_s, "s", floor=30, aim=10) and fine else 1
 
 
