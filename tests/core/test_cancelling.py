@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from scenes import DAY, HOUR, MINUTE, START, event, rule
+from scenes import DAY, HOUR, MINUTE, START, event, rule, shop
 from stories import FREE, Story, arriving
 
 from triggers.core.decisions import Recall
@@ -241,3 +241,12 @@ def test_a_service_calls_back_what_was_decided_before_the_cancel_happened(told: 
     assert not any(
         isinstance(each, Recall) for each in Story(waiting()).tell(event("order.created", 0), after).decisions
     )
+
+
+def test_a_message_is_called_back_as_long_as_it_may_leave() -> None:
+    slow = waiting(send={**FREE, "expires": "10d"}, in_shop=shop(history="3d"))
+    story = Story(slow, in_shop=shop(history="3d"), recalls=True, keep_all=False)
+    story.tell(event("order.created", 0), event("order.created", 6 * DAY, order_id="o2")).until(8 * DAY)
+    assert story.sent == [DAY, 7 * DAY]
+    story.tell(event("order.paid", 9 * DAY))
+    assert [each.identity for each in story.decisions if isinstance(each, Recall)] == ["o1"]

@@ -429,6 +429,12 @@ def test_a_removed_rule_that_comes_back_under_a_new_name_has_its_waits() -> None
     assert story.who == [("n", DAY)]
 
 
+def test_a_renamed_rules_messages_may_wait_under_either_name() -> None:
+    assert book(waiting("n", renamed_from="r")).names_of("n") == ("n", "r")
+    assert book(waiting("n", renamed_from="r")).names_of("other") == ("other",)
+    assert book(waiting("n", renamed_from="r"), waiting()).names_of("n") == ("n",)
+
+
 def test_renamed_from_a_rule_that_is_still_there_moves_nothing() -> None:
     story = begun().edit(HOUR, waiting(), waiting("n", renamed_from="r")).until(9 * DAY)
     assert story.who == [("r", DAY)]

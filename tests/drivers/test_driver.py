@@ -19,6 +19,7 @@ from triggers.core.times import DAY, Duration
 from triggers.drivers.embedded.driver import Driver, Outcome
 from triggers.drivers.embedded.shelf import Limit
 from triggers.language import load
+from triggers.language.folder import build_rule, build_shop
 from triggers.replay.log import Log
 from triggers.replay.replay import Replay
 from triggers.store.customers import LONG_PAST, all_ids, load_customer
@@ -311,3 +312,43 @@ def test_an_event_that_enters_while_the_driver_looks_for_events_acts_before_the_
     assert sends(reader) == {}
     reasons = reader.execute("SELECT reason FROM decisions WHERE kind = 'ended' AND rule LIKE 'abandoned%'").fetchall()
     assert reasons == [("cancelled",)]
+
+
+class HeldWallClock(FastClock):
+    """A service's time, which a test moves on."""
+
+    virtual = False
+
+
+def test_what_cancels_a_renamed_rules_message_finds_it_under_its_former_name(
+    writer: Writer, reader: Connection
+) -> None:
+    shop = build_shop({"shop": "v1", "name": "Test", "timezone": "Asia/Shanghai", "opt_out": ""})
+    parts = {
+        "rule": "v1", "title": "Unpaid", "status": "live", "class": "marketing", "recency": "off", "wait": "1d",
+        "when": {"event": "order.created", "per": "order_id"}, "unless": [{"event": "order.paid"}],
+        "send": {"text": "x", "window": ["00:00-24:00"]},
+    }  # fmt: skip
+    before = Rulebook([build_rule({**parts, "id": "unpaid"}, shop)], shop, recalls=True, keep_all=True)
+    after = Rulebook(
+        [build_rule({**parts, "id": "nudge", "renamed_from": "unpaid"}, shop)], shop, recalls=True, keep_all=True
+    )
+    clock = HeldWallClock(START, 0)
+    log = EventLog(writer, clock.now)
+
+    def tell(kind: str, at: int) -> None:
+        body = f'{{"id":"{kind}","type":"order.{kind}","customer":"c1","order_id":"o1","amount":9,"at":{at}}}'.encode()
+        log.append([Arrival(body, decode_many([body])[0], "test")], stamps=[at]).result(60)
+        clock.hold(at)
+
+    tell("created", START)
+    driver = driver_of(before, writer, reader, log, clock)
+    clock.hold(START + 2 * DAY)
+    while driver.turn():
+        pass
+    assert reader.execute("SELECT rule, state FROM outbox").fetchall() == [("unpaid", "queued")]
+    driver.change(after)
+    tell("paid", START + 2 * DAY)
+    while driver.turn():
+        pass
+    assert reader.execute("SELECT state, reason FROM outbox").fetchall() == [("cancelled", "by order.paid")]

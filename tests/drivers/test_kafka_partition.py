@@ -20,7 +20,17 @@ from triggers.core.rulebook import Rulebook
 from triggers.core.times import DAY
 from triggers.drivers.kafka import bounds, people, playing
 from triggers.drivers.kafka import partition as partition_module
-from triggers.drivers.kafka.records import OWN, TICK, Answered, decode_place, decode_state, encode_answered
+from triggers.drivers.kafka.records import (
+    OWN,
+    TICK,
+    Answered,
+    Cancel,
+    Sending,
+    decode_command,
+    decode_place,
+    decode_state,
+    encode_answered,
+)
 from triggers.errors import ServiceUnusable
 from triggers.language import load
 from triggers.replay.log import Log
@@ -295,3 +305,28 @@ def test_a_customer_with_many_waits_for_large_orders_stays_within_bounds(monkeyp
     fleet.append(0, START + 2 * DAY, None, TICK)
     fleet.run()
     assert len(fleet.sends) == 40
+
+
+def test_what_cancels_a_renamed_rules_message_names_both_rules() -> None:
+    parts: dict[str, Any] = {
+        "when": {"event": "order.created", "per": "order_id"}, "unless": [{"event": "order.paid"}], "wait": "1h",
+        "send": FREE,
+    }  # fmt: skip
+    before = core_book(rule("unpaid", **parts), revision="1", recalls=True)
+    after = core_book(rule("nudge", renamed_from="unpaid", **parts), revision="2", recalls=True)
+    body, customer, at = order("c1", 0)
+    paid = (
+        body.replace(b"order.created", b"order.paid").replace(b"c10", b"paid").replace(b"%d" % at, b"%d" % (at + DAY))
+    )
+    partition = partition_module.Partition(0, before, {})
+    for turn in partition.take(
+        [Record("events", 0, 0, at, customer.encode(), body), Record("", 0, 1, at + DAY, None, TICK)]
+    ):
+        assert all(isinstance(decode_command(value), Sending) for _, value in turn.commands)
+    list(partition.change(after))
+    turns = list(partition.take([Record("events", 0, 2, at + DAY, customer.encode(), paid)]))
+    told = [decode_command(value) for turn in turns for _, value in turn.commands]
+    assert [(each.rule, each.identity) for each in told if isinstance(each, Cancel)] == [
+        ("nudge", "o"),
+        ("unpaid", "o"),
+    ]

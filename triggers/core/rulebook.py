@@ -81,6 +81,7 @@ class Rulebook:
         }
         self.sharing = {rule.id for rule in self.rules.values() if rule.sharing}
         self.renamed = {rule.renamed_from: rule.id for rule in self.rules.values() if rule.renamed_from}
+        self._former = {new: old for old, new in self.renamed.items() if old not in self.rules}
         self.gates: dict[str, tuple[Gate, ...]] = {rule.id: ending_gates(rule, shop) for rule in self.rules.values()}
         self.armers = {rule.id: Armer(rule, shop) for rule in self.rules.values() if rule.when}
         self.open = {rule.id for rule in self.rules.values() if rule.arms and always_open(rule)}
@@ -183,6 +184,11 @@ class Rulebook:
             self._keeps(rule, plan.type) for rule in self.rules.values()
         )
 
+    def names_of(self, rule: str) -> tuple[str, ...]:
+        """List the names under which messages of a rule may wait to leave: its own, and the one before it (S39)."""
+        former = self._former.get(rule)
+        return (rule,) if former is None else (rule, former)
+
     def _sends_kept_ms(self) -> int:
         keeps = [DAY]
         for caps in self.shop.caps.values():
@@ -193,11 +199,16 @@ class Rulebook:
                 keeps.append(NEVER if span is None else span.at_most())
             if rule.waves:
                 keeps.append(NEVER)
-            if rule.unless:
-                keeps.append(rule.wait.at_most() + 2 * DAY)
+            if rule.unless:  # what has not left yet may be called back
+                keeps += [rule.wait.at_most() + _leaves_within(sending) for sending in sendings(rule)]
         if self.keep_all:
             keeps.append(self.shop.history.at_most())
         return max(keeps)
+
+
+def _leaves_within(sending: Sending) -> int:
+    """Tell how long after its due a message may leave, in ms: as it says, else two days (S18)."""
+    return 2 * DAY if sending.expires is None else sending.expires.at_most()
 
 
 def sendings(rule: Rule) -> Iterator[Sending]:

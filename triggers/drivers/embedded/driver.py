@@ -165,7 +165,7 @@ class Driver(Replay):
         progress = Progress(self._applied, clock, changed, self._revision)
         # In virtual time a message has left by the time of any later event, however far the gateways have come.
         late = [] if self._time.virtual else [each for each, _ in made if isinstance(each, LateCancel)]
-        now, zone = self._now(), self.rulebook.shop.zone
+        now, zone, names_of = self._now(), self.rulebook.shop.zone, self.rulebook.names_of
 
         def work(connection: Connection) -> tuple[int, int]:
             save_customers(connection, rows)
@@ -173,8 +173,9 @@ class Driver(Replay):
             save_progress(connection, progress)
             new = queue(connection, commands, now, lambda send: month_text(zone.wall(send.at)))
             cancelled = [
-                cancel(connection, each.customer, (each.rule, each.identity, each.anchor), f"by {each.event}", now)
+                cancel(connection, each.customer, (name, each.identity, each.anchor), f"by {each.event}", now)
                 for each in late
+                for name in names_of(each.rule)
             ]
             return new, sum(cancelled)
 

@@ -97,8 +97,9 @@ class Turn:
         if isinstance(decision, Ended) or isinstance(decision, Postponed):  # noqa: SIM101  two are faster than a union
             self.counts[decision.wait.rule, decision.reason] += 1
         elif isinstance(decision, LateCancel) and not self._virtual:
-            cancel = Cancel(customer.id, decision.rule, decision.identity, decision.anchor, decision.event)
-            self.commands.append((key, encode_command(cancel)))
+            for rule in book.names_of(decision.rule):
+                cancel = Cancel(customer.id, rule, decision.identity, decision.anchor, decision.event)
+                self.commands.append((key, encode_command(cancel)))
 
 
 def _asked(partition: int, book: Rulebook, customer: Customer, ask: Ask) -> Asked:
