@@ -34,8 +34,8 @@ LOG_BEHIND: Final = "log behind"
 class Doubts:
     """Says why it is not sure what is known of a message.
 
-    One that the fleet decided on must not be another dispatcher's by now; and of a customer who is sent something
-    commercial the log must have been read to its end just now, since an opt-out may be in it.
+    One that the fleet decided on must not be another dispatcher's by now. Of its customer the log must have been read to
+    the end since the start, since what cancels it may be in it; for something commercial just now, since an opt-out may.
     """
 
     def __init__(self, settings: DispatchSettings, lease: Lease, log: Reader) -> None:
@@ -50,10 +50,12 @@ class Doubts:
             return ""
         if not self._lease.holds():
             return NOT_CONFIRMED
-        if self._virtual or send.klass not in COMMERCIAL:
+        if self._virtual:
             return ""
-        part = partition_of(send.customer.encode(), len(self._log.read))
-        return LOG_BEHIND if now - self._log.heard_at.get(part, 0) > self._fresh_ms else ""
+        heard_at = self._log.heard_at.get(partition_of(send.customer.encode(), len(self._log.read)))
+        if heard_at is None or (send.klass in COMMERCIAL and now - heard_at > self._fresh_ms):
+            return LOG_BEHIND
+        return ""
 
 
 class FleetDesk(Desk):
