@@ -171,6 +171,40 @@ async def test_a_pause_holds_notices_of_the_rule_but_not_messages_of_no_rule(off
     assert (state(here)[0], state(here, "2")[0]) == ("queued", "accepted")
 
 
+@pytest.mark.parametrize("status", ["draft", "shadow"])
+async def test_what_a_rule_decided_does_not_leave_while_it_is_not_live(office: Opening, status: str) -> None:
+    here = office(Scripted(), rules=[rule("r", status=status)])
+    here.put(send("1"))
+    await drain(here)
+    assert row(here) == ("queued", "paused", NOON + MINUTE)
+    here.use(rule("r"))
+    await drain(here, NOON + MINUTE)
+    assert state(here) == ("accepted", "")
+
+
+async def test_what_a_pause_held_stays_held_where_the_rule_is_removed(office: Opening) -> None:
+    here = office(Scripted(), rules=[rule("r", status="paused")])
+    here.put(send("1", expires=NOON + 2 * MINUTE))
+    await drain(here)
+    here.use(rule("q"))
+    await drain(here, NOON + MINUTE)
+    assert state(here) == ("queued", "paused")
+    await drain(here, NOON + 2 * MINUTE)
+    assert state(here) == ("expired", "paused")
+
+
+@pytest.mark.parametrize(("status", "end"), [("paused", ("queued", "paused")), ("live", ("accepted", ""))])
+async def test_what_a_renamed_rule_decided_goes_by_its_new_name(
+    office: Opening, status: str, end: tuple[str, str]
+) -> None:
+    here = office(Scripted(), rules=[rule("r", status="paused")])
+    here.put(send("1"))
+    await drain(here)
+    here.use(rule("n", renamed_from="r", status=status))
+    await drain(here, NOON + MINUTE)
+    assert state(here) == end
+
+
 # Whom it goes to
 
 

@@ -6,6 +6,7 @@ shut or the money spent. What may not leave for good is ended with its reason; w
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from triggers.core.decisions import Reason
@@ -47,7 +48,7 @@ class Rules(NamedTuple):
     """What the rules at hand say: the shop, the rules by id, the texts' demands, and when a rule's message may leave.
 
     ``opening`` gives the first instant at or after another that is inside all windows and periods of a send's rule,
-    ``closing`` the first after one inside that is not.
+    ``closing`` the first after one inside that is not. ``renamed`` has the new id of a rule by its former one (S39).
     """
 
     shop: Shop
@@ -55,6 +56,11 @@ class Rules(NamedTuple):
     copy: Copy
     opening: Callable[[Send, int], int]
     closing: Callable[[Send, int], int]
+    renamed: Mapping[str, str] = MappingProxyType({})
+
+    def of(self, rule: str) -> Rule | None:
+        """Find a rule by its id, or by the one that it had before."""
+        return self.rules.get(rule) or self.rules.get(self.renamed.get(rule, rule))
 
 
 class Roads(NamedTuple):
@@ -136,9 +142,11 @@ class Claiming:
         return End(EXPIRED, held if held in WORTH_TELLING else Reason.EXPIRED)
 
     def _paused(self, look: _Look) -> Ruling | None:
+        """Hold what its rule, as it is now, would not send. What a pause held stays so where the file is gone (S36)."""
         rule = look.send.rule
-        known = look.rules.rules.get(rule)
-        if (known is None or known.status != "paused") and rule_pause(look.connection, rule) is None:
+        known = look.rules.of(rule)
+        stopped = look.queued.reason == Reason.PAUSED if known is None else known.status != "live"
+        if not (rule and stopped) and rule_pause(look.connection, rule) is None:
             return None
         again = look.now + LOOK_AGAIN
         return Hold(again if self._virtual else min(again, look.send.expires), Reason.PAUSED)
@@ -231,7 +239,7 @@ class Claiming:
         if gateway is None:
             return Hold(look.now + NO_GATEWAY_AGAIN, "no gateway")
         cost = roads.prices[gateway] * send.segments
-        rule = look.rules.rules.get(send.rule)
+        rule = look.rules.of(send.rule)
         budget = None if rule is None else rule.limits.budget
         if budget is not None and rule_spent(look.connection, send.rule) + cost > budget:
             return End(SUPPRESSED, Reason.BUDGET)
