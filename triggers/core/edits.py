@@ -36,9 +36,7 @@ def move_over(book: Rulebook, customer: Customer, now: int, out: list[Decision])
     for key, wait in list(customer.waits.items()):
         if customer.waits.get(key) is not wait:
             continue  # it has become one with another
-        old = wait.rule
-        if old in book.renamed and old not in book.rules:
-            wait.rule = book.renamed[old]
+        wait.rule = book.name_of(wait.rule)
         rule = book.rules.get(wait.rule)
         if rule is None:
             removed_at = book.removed.get(wait.rule)
@@ -50,8 +48,7 @@ def move_over(book: Rulebook, customer: Customer, now: int, out: list[Decision])
     if book.overdue:
         _relieve(book, customer, now, out)
     for sent in customer.sends:
-        if sent.rule in book.renamed and sent.rule not in book.rules:
-            sent.rule = book.renamed[sent.rule]
+        sent.rule = book.name_of(sent.rule)
 
 
 def _relieve(book: Rulebook, customer: Customer, now: int, out: list[Decision]) -> None:

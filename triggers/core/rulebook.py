@@ -149,8 +149,7 @@ class Rulebook:
     def _keeps(self, rule: Rule, kind: str) -> int:
         keeps = [0]
         if rule.when and (kind == rule.when.event or any(kind in unless.types for unless in rule.unless)):
-            expires = rule.sending.expires.at_most() if rule.sending.expires else 2 * DAY
-            keeps.append(min(rule.wait.at_most() + expires, self.lateness))
+            keeps.append(min(rule.wait.at_most() + _leaves_within(rule.sending), self.lateness))
         if rule.recency and kind in rule.recency.types:
             keeps.append(rule.recency.within.at_most())
         for condition in walk(rule.audience):
@@ -183,6 +182,10 @@ class Rulebook:
         return bool(plan.armers or plan.cancellers or plan.responders) or any(
             self._keeps(rule, plan.type) for rule in self.rules.values()
         )
+
+    def name_of(self, rule: str) -> str:
+        """Tell what a rule is called by now: a rule that is there by its own name, another by its new one (S39)."""
+        return rule if rule in self.rules else self.renamed.get(rule, rule)
 
     def names_of(self, rule: str) -> tuple[str, ...]:
         """List the names under which messages of a rule may wait to leave: its own, and the one before it (S39)."""

@@ -6,7 +6,6 @@ shut or the money spent. What may not leave for good is ended with its reason; w
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from triggers.core.decisions import Reason
@@ -47,20 +46,16 @@ WORTH_TELLING = (Reason.CAPPED, Reason.PAUSED)
 class Rules(NamedTuple):
     """What the rules at hand say: the shop, the rules by id, the texts' demands, and when a rule's message may leave.
 
-    ``opening`` gives the first instant at or after another that is inside all windows and periods of a send's rule,
-    ``closing`` the first after one inside that is not. ``renamed`` has the new id of a rule by its former one (S39).
+    ``of`` finds a rule by its id or by its former one (S39). ``opening`` gives the first instant at or after another that
+    is inside all windows and periods of a send's rule, ``closing`` the first after one inside that is not.
     """
 
     shop: Shop
     rules: Mapping[str, Rule]
+    of: Callable[[str], Rule | None]
     copy: Copy
     opening: Callable[[Send, int], int]
     closing: Callable[[Send, int], int]
-    renamed: Mapping[str, str] = MappingProxyType({})
-
-    def of(self, rule: str) -> Rule | None:
-        """Find a rule by its id, or by the one that it had before."""
-        return self.rules.get(rule) or self.rules.get(self.renamed.get(rule, rule))
 
 
 class Roads(NamedTuple):

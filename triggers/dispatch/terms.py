@@ -20,17 +20,17 @@ def rules_of(book: Rulebook) -> Rules:
     shop = book.shop
     copy = Copy(shop.signature, shop.opt_out, shop.banned, shop.max_segments, shop.counting)
 
-    def rule_of(send: Send) -> Rule | None:
-        return book.rules.get(send.rule) or book.rules.get(book.renamed.get(send.rule, ""))
+    def of(rule: str) -> Rule | None:
+        return book.rules.get(book.name_of(rule))
 
     def opens(send: Send, at: int) -> int:
-        rule = rule_of(send)
+        rule = of(send.rule)
         if rule is None:  # removed since, or a message that no rule sends
             return shop.window.opening(shop.zone, at) if send.rule and send.klass != "notice" else at
         return opening(book, rule, _sending(rule, send), at)
 
     def closes(send: Send, at: int) -> int:
-        rule = rule_of(send)
+        rule = of(send.rule)
         if rule is None:
             return shop.window.closing(shop.zone, at) if send.rule and send.klass != "notice" else NEVER
         ends = [_sending(rule, send).window.closing(shop.zone, at), rule.valid.end]
@@ -39,7 +39,7 @@ def rules_of(book: Rulebook) -> Rules:
         assert in_period(rule, at) == at, "only an open rule closes"  # noqa: S101  a broken invariant
         return min(ends)
 
-    return Rules(shop, book.rules, copy, opens, closes, book.renamed)
+    return Rules(shop, book.rules, of, copy, opens, closes)
 
 
 def _sending(rule: Rule, send: Send) -> Sending:

@@ -186,18 +186,14 @@ class Owner:
         if told.released is not None:
             given = self._given_for(told.partition, told.released.command)
             if given is not None and given.grant is not None:
-                rule = self._name(given.rule)
+                rule = self.book.name_of(given.rule)
                 self.ledger.accounts.setdefault(rule, Account()).grants[given.command] = given.grant
                 self.ledger.note(replace(told.released, rule=rule))
                 self._accounts.add(rule)
 
-    def _name(self, rule: str) -> str:
-        """Tell what a rule is called by the rules at hand."""
-        return rule if rule in self.book.rules else self.book.renamed.get(rule, rule)
-
     def _renamed(self, told: Told) -> Told:
         """Let an answered wave count for its rule, whatever that is called by now."""
-        if told.answered is None or (rule := self._name(told.answered.rule)) == told.answered.rule:
+        if told.answered is None or (rule := self.book.name_of(told.answered.rule)) == told.answered.rule:
             return told
         return replace(told, answered=replace(told.answered, rule=rule))
 
