@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,13 +23,18 @@ if TYPE_CHECKING:
 
 
 class Aim(NamedTuple):
-    """What brings a mistake to light: faults, a point to be killed at, customers, a time of the day; and what is found."""
+    """What brings a mistake to light: faults, a point to be killed at, customers, a time of the day; and what is found.
+
+    ``brought`` is how much else is brought to the life that is killed: where something commercial must be leaving then,
+    nothing, since it might be a code that is.
+    """
 
     faults: dict[str, float]
     point: str
     customers: int
     of_day: int
     finds: frozenset[str]
+    brought: int = 0
 
 
 MANY, FEW = 400, 40
@@ -44,6 +50,7 @@ AIMS = {
         FEW,
         21 * HOUR,
         frozenset({"after opt out", "without consent", "outside the window", "above a cap"}),
+        brought=SHORT.brought,
     ),
 }
 COMMANDS, WITHIN_S = 80, 20.0
@@ -58,7 +65,7 @@ async def provoke(folder: Path, seed: int, mutant: str) -> Ended:
         world.time.leap(0, aim.of_day)
         await introduce(ended)
         queue(ended, COMMANDS, chance, ("left",))
-        await live(ended, aim.point, SHORT, chance, mutant)
+        await live(ended, aim.point, replace(SHORT, brought=aim.brought), chance, mutant)
         pid = await world.start(mutant=mutant)
         await world.listens()
         await bring_the_rest(ended)
